@@ -1,0 +1,250 @@
+"""The header of an instance: what its data set says, checked and in plain types.
+
+pydicom parses the bounded bytes before Pixel Data, without the per-frame functional groups
+(PS3.3 A.32.8, C.8.12.4, C.8.12.5, C.8.12.14, C.7.6.16, C.7.6.17).  Missing attributes become a
+neutral value here; what they mean for a slide is decided in `dicomfs.slide`.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+
+from dicomfs.dicom.attributes import Attributes
+from dicomfs.dicom.description import Description, read_description
+from dicomfs.dicom.encoding import Encoding
+from dicomfs.errors import MalformedDicomError
+
+
+@dataclass(frozen=True, slots=True)
+class OpticalPath:
+    """An item of the Optical Path Sequence (0048,0105), PS3.3 C.8.12.5.
+
+    wavelength_nm : Illumination Wave Length (0022,0055), nanometres, None where absent
+    objective_power : (0048,0112); numerical_aperture : (0048,0113)
+    icc_profile : (0028,2000), None where absent
+    """
+
+    identifier: str
+    description: str
+    wavelength_nm: float | None
+    illumination: str
+    objective_power: float | None
+    numerical_aperture: float | None
+    icc_profile: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenation:
+    """Which part of a concatenation an instance is, PS3.3 C.7.6.16.2.2.4.
+
+    number : In-concatenation Number (0020,9162), from 1
+    total : (0020,9163), 0 where absent
+    frame_offset : Concatenation Frame Offset Number (0020,9228), from 0
+    """
+
+    uid: str
+    number: int
+    total: int
+    frame_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class PixelMeasures:
+    """Pixel Measures (0028,9110), millimetres.
+
+    spacing : (row spacing, column spacing), the order of Pixel Spacing (0028,0030)
+    between_planes : Spacing Between Slices (0018,0088)
+    """
+
+    spacing: tuple[float, float] | None
+    between_planes: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPosition:
+    """Plane position that all frames share; column and row 1-based, 0 where absent; z in µm."""
+
+    column: int
+    row: int
+    z_um: float | None
+    path_identifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the data set of an instance says.  Sizes are in pixels; 0 or "" where absent."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    modality: str
+    image_type: tuple[str, ...]
+    rows: int
+    columns: int
+    samples_per_pixel: int
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+    photometric_interpretation: str
+    planar: bool
+    number_of_frames: int
+    total_columns: int
+    total_rows: int
+    dimension_organization: str
+    focal_planes: int
+    optical_paths: tuple[OpticalPath, ...]
+    optical_path_count: int
+    measures: PixelMeasures
+    shared: SharedPosition
+    origin_mm: tuple[float, float] | None
+    origin_z_um: float | None
+    orientation: tuple[float, ...]
+    frame_of_reference_uid: str
+    pyramid_uid: str
+    acquisition_uid: str
+    concatenation: Concatenation | None
+    extended_depth_of_field: bool
+    absent_pixel_cielab: tuple[int, int, int] | None
+    lossy: bool
+    description: Description
+
+    @property
+    def flavour(self) -> str:
+        """Image Type value 3: VOLUME, THUMBNAIL, LABEL, OVERVIEW, or a word of the writer's own."""
+        return self.image_type[2].upper() if len(self.image_type) > 2 else ""
+
+    @property
+    def z_um(self) -> float:
+        """z of the lowest focal plane in micrometres, 0 where nothing says."""
+        return self.shared.z_um or self.origin_z_um or 0.0
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of an uncompressed frame."""
+        return self.rows * self.columns * self.samples_per_pixel * (self.bits_allocated // 8)
+
+
+def parse_header(data: bytes, encoding: Encoding, first_item: bytes) -> Header:
+    """Parse the bytes of a data set up to its Pixel Data.
+
+    first_item : the data set of the first per-frame item, b"" where there is none; it stands in
+        for functional groups that ought to be shared.
+
+    Raises MalformedDicomError where pydicom cannot follow the bytes.
+    """
+    dataset = _parse(data, encoding)
+    top = Attributes(dataset)
+    shared = top.item("SharedFunctionalGroupsSequence")
+    own = Attributes(_parse(first_item, encoding)) if first_item else Attributes(Dataset())
+    spacing = top.floats("PixelSpacing")
+    return Header(
+        sop_class_uid=top.text("SOPClassUID"),
+        sop_instance_uid=top.text("SOPInstanceUID"),
+        series_instance_uid=top.text("SeriesInstanceUID"),
+        study_instance_uid=top.text("StudyInstanceUID"),
+        modality=top.text("Modality"),
+        image_type=top.texts("ImageType"),
+        rows=top.integer("Rows"),
+        columns=top.integer("Columns"),
+        samples_per_pixel=top.integer("SamplesPerPixel", 1),
+        bits_allocated=top.integer("BitsAllocated", 8),
+        bits_stored=top.integer("BitsStored") or top.integer("BitsAllocated", 8),
+        signed=top.integer("PixelRepresentation") == 1,
+        photometric_interpretation=top.text("PhotometricInterpretation").upper(),
+        planar=top.integer("PlanarConfiguration") == 1,
+        number_of_frames=max(1, top.integer("NumberOfFrames", 1)),
+        total_columns=top.integer("TotalPixelMatrixColumns"),
+        total_rows=top.integer("TotalPixelMatrixRows"),
+        dimension_organization=top.text("DimensionOrganizationType").upper(),
+        focal_planes=max(1, top.integer("TotalPixelMatrixFocalPlanes", 1)),
+        optical_paths=tuple(_optical_path(item) for item in top.items("OpticalPathSequence")),
+        optical_path_count=top.integer("NumberOfOpticalPaths"),
+        measures=_measures(shared, own, spacing),
+        shared=_position(shared),
+        origin_mm=_origin(top),
+        origin_z_um=top.item("TotalPixelMatrixOriginSequence").number(
+            "ZOffsetInSlideCoordinateSystem"
+        ),
+        orientation=top.floats("ImageOrientationSlide"),
+        frame_of_reference_uid=top.text("FrameOfReferenceUID"),
+        pyramid_uid=top.text("PyramidUID"),
+        acquisition_uid=top.text("AcquisitionUID"),
+        concatenation=_concatenation(top),
+        extended_depth_of_field=top.text("ExtendedDepthOfField").upper() == "YES",
+        absent_pixel_cielab=_absent_pixel(top),
+        lossy=top.text("LossyImageCompression") == "01",
+        description=read_description(top),
+    )
+
+
+def _parse(data: bytes, encoding: Encoding) -> Dataset:
+    try:
+        return read_dataset(io.BytesIO(data), encoding.implicit_vr, not encoding.big_endian)
+    except Exception as error:  # pydicom raises whatever it trips over
+        raise MalformedDicomError(f"has a header that cannot be parsed: {error}") from error
+
+
+def _optical_path(item: Attributes) -> OpticalPath:
+    return OpticalPath(
+        identifier=item.text("OpticalPathIdentifier"),
+        description=item.text("OpticalPathDescription"),
+        wavelength_nm=item.number("IlluminationWaveLength"),
+        illumination=item.meaning("IlluminationTypeCodeSequence"),
+        objective_power=item.number("ObjectiveLensPower"),
+        numerical_aperture=item.number("ObjectiveLensNumericalAperture"),
+        icc_profile=item.binary("ICCProfile"),
+    )
+
+
+def _measures(shared: Attributes, own: Attributes, top: tuple[float, ...]) -> PixelMeasures:
+    """Pixel Measures of the shared groups, else of the first frame, else the top-level spacing."""
+    for groups in (shared, own):
+        item = groups.item("PixelMeasuresSequence")
+        spacing = item.floats("PixelSpacing")
+        if len(spacing) >= 2 and min(spacing[:2]) > 0:
+            return PixelMeasures((spacing[0], spacing[1]), item.number("SpacingBetweenSlices"))
+    if len(top) >= 2 and min(top[:2]) > 0:
+        return PixelMeasures((top[0], top[1]), None)
+    return PixelMeasures(None, None)
+
+
+def _position(shared: Attributes) -> SharedPosition:
+    plane = shared.item("PlanePositionSlideSequence")
+    path = shared.item("OpticalPathIdentificationSequence")
+    return SharedPosition(
+        plane.integer("ColumnPositionInTotalImagePixelMatrix"),
+        plane.integer("RowPositionInTotalImagePixelMatrix"),
+        plane.number("ZOffsetInSlideCoordinateSystem"),
+        path.text("OpticalPathIdentifier"),
+    )
+
+
+def _origin(top: Attributes) -> tuple[float, float] | None:
+    item = top.item("TotalPixelMatrixOriginSequence")
+    x = item.number("XOffsetInSlideCoordinateSystem")
+    y = item.number("YOffsetInSlideCoordinateSystem")
+    return None if x is None or y is None else (x, y)
+
+
+def _concatenation(top: Attributes) -> Concatenation | None:
+    uid = top.text("ConcatenationUID")
+    if not uid:
+        return None
+    return Concatenation(
+        uid,
+        top.integer("InConcatenationNumber", 1),
+        top.integer("InConcatenationTotalNumber"),
+        top.integer("ConcatenationFrameOffsetNumber"),
+    )
+
+
+def _absent_pixel(top: Attributes) -> tuple[int, int, int] | None:
+    values = top.floats("RecommendedAbsentPixelCIELabValue")
+    if len(values) != 3:
+        return None
+    return int(values[0]), int(values[1]), int(values[2])

@@ -1,0 +1,330 @@
+"""Positions of frames from the raw bytes of the Per-Frame Functional Groups Sequence (5200,9230).
+
+A slide of 100,000 frames has 100,000 items, each of the same few elements; a data set parser takes
+tens of seconds for them.  Here the first item is walked element by element; its shape becomes a
+regular expression over bytes in which every length is spelled out, and the items that follow are
+matched with it at the speed of the regular expression engine.  An item of another shape is walked
+again and adds its own expression, so the result never depends on items being alike.
+
+Reads PS3.3 C.8.12.6.1 (Plane Position (Slide)) and C.8.12.6.2 (Optical Path Identification).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from dicomfs.dicom.encoding import ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER, UNDEFINED, Encoding
+from dicomfs.dicom.steps import Range, Steps, Window
+from dicomfs.errors import LimitExceededError, MalformedDicomError
+from dicomfs.limits import Limits
+
+_COLUMN = 0x0048021E
+_ROW = 0x0048021F
+_Z = 0x0040074A
+_PATH = 0x00480106
+_WANTED = (_COLUMN, _ROW, _Z, _PATH)
+_CHUNK = 4 * 1024 * 1024
+_LARGEST_ITEM = 32 * 1024 * 1024
+_SHAPES = 8
+_VARIABLE_VRS = frozenset(
+    (b"AE AS CS DA DS DT IS LO LT PN SH ST TM UI").split()  # text, of any even length
+)
+_LONGEST_VARIANT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class FrameItems:
+    """What the per-frame functional groups say of every frame of an instance, in frame order.
+
+    columns, rows : int32, shape (n,)
+        Column (0048,021E) and Row Position in Total Image Pixel Matrix (0048,021F), 1-based;
+        0 where the item has none.
+    z_um : float64, shape (n,)
+        Z Offset in Slide Coordinate System (0040,074A), micrometres; NaN where the item has none.
+    paths : int16, shape (n,)
+        Index into `path_identifiers`; -1 where the item has none.
+    first_item : bytes
+        The first item's data set, for everything else that it may say.
+    end : int
+        Where the sequence ends, its delimiter included, in bytes from the start of the object.
+    """
+
+    columns: npt.NDArray[np.int32]
+    rows: npt.NDArray[np.int32]
+    z_um: npt.NDArray[np.float64]
+    paths: npt.NDArray[np.int16]
+    path_identifiers: tuple[str, ...]
+    first_item: bytes = field(repr=False)
+    end: int
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+
+def read_frame_items(
+    object_size: int, span: Range, encoding: Encoding, limits: Limits, *, delimited: bool
+) -> Steps[FrameItems]:
+    """Read the items of a per-frame functional groups sequence whose value starts at `span.offset`.
+
+    `delimited`: the sequence has an undefined length and ends with a delimiter; otherwise it ends
+    with `span`.
+
+    Raises MalformedDicomError where the items cannot be followed.
+    """
+    reader = _ItemReader(object_size, span, encoding, limits, delimited)
+    return (yield from reader.read())
+
+
+class _OutOfBytesError(Exception):
+    """The item goes on behind the bytes at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """An expression that matches exactly one kind of item, and which values its groups hold."""
+
+    pattern: re.Pattern[bytes]
+    groups: tuple[int, ...]  # the wanted tag of each capture group, in order
+    defined: bool  # group 1 holds the item's declared length
+
+
+class _ItemReader:
+    def __init__(
+        self, object_size: int, span: Range, encoding: Encoding, limits: Limits, delimited: bool
+    ) -> None:
+        self.window = Window(object_size, min(_CHUNK, max(span.size, 8)))
+        self.pos = span.offset
+        self.stop = object_size if delimited else span.offset + span.size
+        self.delimited = delimited
+        self.encoding = encoding
+        self.limits = limits
+        self.shapes: list[_Shape] = []
+        self.values: dict[int, list[bytes]] = {tag: [] for tag in _WANTED}
+        self.count = 0
+        self.first_item = b""
+        self.prefix = 4 if encoding.implicit_vr else 2  # bytes of length before each kept value
+
+    def read(self) -> Steps[FrameItems]:
+        span_start = self.pos
+        while True:
+            if self.pos >= self.stop and not self.delimited:
+                break
+            if not (yield from self.window.need(self.pos, 8)):
+                raise MalformedDicomError("ends inside its per-frame functional groups")
+            if self.pos - span_start > self.limits.per_frame_bytes:
+                raise LimitExceededError("has per-frame functional groups of an absurd size")
+            at = self.pos - self.window.base
+            header = self.encoding.header_at(self.window.data, at)
+            if header is None or header.tag not in (ITEM, SEQUENCE_DELIMITER):
+                raise MalformedDicomError(
+                    f"has damaged per-frame functional groups at byte {self.pos}"
+                )
+            if header.tag == SEQUENCE_DELIMITER:
+                self.pos += 8
+                break
+            self._match_run(at)
+            if self.pos - self.window.base == at:
+                yield from self._walk_one()
+            if self.count > self.limits.frames:
+                raise LimitExceededError(f"has more than {self.limits.frames} frames")
+        return self._result()
+
+    def _match_run(self, at: int) -> None:
+        """Match as many items as the window holds with the shapes known so far."""
+        data = self.window.data
+        end = len(data)
+        if not self.delimited:
+            end = min(end, self.stop - self.window.base)
+        moved = True
+        while moved:
+            moved = False
+            for index, shape in enumerate(self.shapes):
+                before = at
+                at = self._match_shape(shape, data, at, end)
+                if at != before:
+                    moved = True
+                    if index:
+                        self.shapes.insert(0, self.shapes.pop(index))
+                    break
+        self.pos = self.window.base + at
+
+    def _match_shape(self, shape: _Shape, data: bytes, at: int, end: int) -> int:
+        match = shape.pattern.match
+        uint = self.encoding.uint
+        sinks = [self.values[tag].append for tag in shape.groups]
+        absent = [self.values[tag].append for tag in _WANTED if tag not in shape.groups]
+        first = 1 if shape.defined else 0
+        count = 0
+        while found := match(data, at, end):
+            groups = found.groups()
+            if first and uint(groups[0]) != found.end() - at - 8:
+                break
+            for sink, value in zip(sinks, groups[first:], strict=True):
+                sink(value)
+            for sink in absent:
+                sink(b"")
+            at = found.end()
+            count += 1
+        self.count += count
+        return at
+
+    def _walk_one(self) -> Steps[None]:
+        """Walk one item element by element, fetching more bytes as needed, and learn its shape."""
+        size = self.window.chunk
+        while True:
+            yield from self.window.need(self.pos, min(size, self.window.object_size - self.pos))
+            at = self.pos - self.window.base
+            walk = _ItemWalk(self.encoding, self.window.data, self.limits)
+            try:
+                end = walk.item(at)
+                break
+            except _OutOfBytesError:
+                size = 2 * max(size, len(self.window.data) - at)
+                if self.window.base + len(self.window.data) >= self.window.object_size:
+                    raise MalformedDicomError(
+                        "ends inside its per-frame functional groups"
+                    ) from None
+                if size > _LARGEST_ITEM:
+                    raise LimitExceededError("has a per-frame item of an absurd size") from None
+        if not self.count:
+            self.first_item = bytes(self.window.data[at + 8 : end])
+        for tag in _WANTED:
+            self.values[tag].append(walk.found.get(tag, b""))
+        self.count += 1
+        self.pos = self.window.base + end
+        self.shapes.insert(0, walk.shape())
+        del self.shapes[_SHAPES:]
+
+    def _result(self) -> FrameItems:
+        identifiers: dict[bytes, int] = {}
+        paths = [identifiers.setdefault(raw, len(identifiers)) for raw in self.values[_PATH]]
+        names = [raw[self.prefix :].decode("latin-1").strip(" \0") for raw in identifiers]
+        known = {name: index for index, name in enumerate(dict.fromkeys(n for n in names if n))}
+        renumber = np.array([known.get(name, -1) for name in names] or [0], np.int16)
+        return FrameItems(
+            self._integers(_COLUMN),
+            self._integers(_ROW),
+            self._decimals(_Z),
+            renumber[np.array(paths, np.intp)],
+            tuple(known),
+            self.first_item,
+            self.pos,
+        )
+
+    def _integers(self, tag: int) -> npt.NDArray[np.int32]:
+        whole = self.prefix + 4
+        values = [raw[-4:] if len(raw) == whole else b"\0\0\0\0" for raw in self.values[tag]]
+        order = ">i4" if self.encoding.big_endian else "<i4"
+        return np.frombuffer(b"".join(values), order).astype(np.int32)
+
+    def _decimals(self, tag: int) -> npt.NDArray[np.float64]:
+        seen: dict[bytes, float] = {}
+        out = np.empty(len(self.values[tag]), np.float64)
+        for index, raw in enumerate(self.values[tag]):
+            value = seen.get(raw)
+            if value is None:
+                value = seen[raw] = _decimal(raw[self.prefix :])
+            out[index] = value
+        return out
+
+
+def _decimal(raw: bytes) -> float:
+    """A DS value; NaN where there is none or it is no number."""
+    try:
+        return float(raw.strip(b" \0"))
+    except ValueError:
+        return float("nan")
+
+
+class _ItemWalk:
+    """Walks one item, collecting the wanted values and the parts of an expression for its shape."""
+
+    def __init__(self, encoding: Encoding, data: bytes, limits: Limits) -> None:
+        self.encoding = encoding
+        self.data = data
+        self.limits = limits
+        self.found: dict[int, bytes] = {}
+        self.parts: list[bytes] = []
+        self.groups: list[int] = []
+        self.defined = False
+
+    def shape(self) -> _Shape:
+        return _Shape(re.compile(b"".join(self.parts), re.DOTALL), tuple(self.groups), self.defined)
+
+    def item(self, at: int) -> int:
+        """Walk the item whose header is at `at`; returns where it ends, its delimiter included.
+
+        `open_` holds, for each item or sequence that is open, the tag that closes it and the end
+        that its length declares (None for an undefined length).
+        """
+        open_: list[tuple[int, int | None]] = []
+        while True:
+            while open_ and open_[-1][1] is not None and at >= open_[-1][1]:
+                if at > open_[-1][1]:
+                    raise MalformedDicomError("has per-frame items that overrun their length")
+                open_.pop()
+            if not open_ and self.parts:
+                return at
+            header = self.encoding.header_at(self.data, at)
+            if header is None:
+                raise _OutOfBytesError
+            if open_ and header.tag == open_[-1][0]:
+                self.parts.append(re.escape(self.data[at : at + 8]))
+                open_.pop()
+                at += 8
+                continue
+            inside_item = bool(open_) and open_[-1][0] == ITEM_DELIMITER
+            if (header.tag == ITEM) == inside_item or (header.tag >> 16 == 0xFFFE) == inside_item:
+                raise MalformedDicomError("has damaged per-frame functional groups")
+            if len(open_) > 2 * self.limits.sequence_depth:
+                raise LimitExceededError("nests its per-frame functional groups too deeply")
+            self._part(at, header.size, header.length, first=not open_ and not self.parts)
+            value = at + header.size
+            if header.tag == ITEM or header.vr == b"SQ" or header.length == UNDEFINED:
+                closing = ITEM_DELIMITER if header.tag == ITEM else SEQUENCE_DELIMITER
+                end = None if header.length == UNDEFINED else value + header.length
+                open_.append((closing, end))
+                at = value
+            else:
+                at = self._value(header.tag, header.vr, at, header.size, header.length)
+
+    def _part(self, at: int, size: int, length: int, *, first: bool) -> None:
+        """Spell out a header; the length of items and sequences may differ from item to item."""
+        raw = self.data[at : at + size]
+        if length == UNDEFINED:
+            self.parts.append(re.escape(raw))
+        else:
+            lengths = b"(....)" if first else b"...."
+            self.parts.append(re.escape(raw[:-4]) + lengths)
+            self.defined |= first
+
+    def _value(self, tag: int, vr: bytes, at: int, size: int, length: int) -> int:
+        """Spell out an element with a value; returns where it ends."""
+        end = at + size + length
+        if length > _LARGEST_ITEM:
+            raise LimitExceededError("has a per-frame element of an absurd size")
+        if end > len(self.data):
+            raise _OutOfBytesError
+        self.parts.pop()  # the header alone; here it becomes part of header-length-value
+        short = size == 8 and not self.encoding.implicit_vr
+        width = 2 if short else 4
+        self.parts.append(re.escape(self.data[at : at + size - width]))
+        lengths = [length]
+        if vr in _VARIABLE_VRS and length <= _LONGEST_VARIANT:
+            rest = [n for n in range(0, _LONGEST_VARIANT + 1, 2) if n != length]
+            lengths += sorted(rest, key=lambda n: abs(n - length))
+        wanted = tag in _WANTED and tag not in self.found
+        alternatives = []
+        for n in lengths:
+            prefix = n.to_bytes(width, "big" if self.encoding.big_endian else "little")
+            alternatives.append(re.escape(prefix) + b".{%d}" % n)
+        body = b"|".join(alternatives)
+        self.parts.append(b"(?:" + body + b")" if not wanted else b"(" + body + b")")
+        if wanted:
+            self.groups.append(tag)
+            self.found[tag] = self.data[at + size - width : end]
+        return end

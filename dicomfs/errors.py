@@ -1,0 +1,98 @@
+"""The one exception tree of dicomfs.
+
+Every class carries the errno that a filesystem request answers with, and says whose fault the
+condition is, so that the boundary of the filesystem can translate and log without asking anybody.
+This module knows nothing of the rest of the program.
+"""
+
+from __future__ import annotations
+
+import errno
+from enum import Enum
+
+
+class Fault(Enum):
+    """Whose fault an error is; decides how loudly it is logged."""
+
+    SOURCE = "source"  # the DICOM files, or the medium they lie on
+    USER = "user"  # an argument, an option, a permission
+    PROGRAM = "program"  # dicomfs itself
+
+
+class DicomfsError(Exception):
+    """Base of all errors that dicomfs raises on purpose.
+
+    `str(error)` is a sentence for a person.  `errno` is what a filesystem request answers.
+    """
+
+    errno: int = errno.EIO
+    fault: Fault = Fault.PROGRAM
+
+
+class UsageError(DicomfsError):
+    """The user asked for something that cannot be done; the message says what to do instead."""
+
+    errno = errno.EINVAL
+    fault = Fault.USER
+
+
+class MountError(UsageError):
+    """The mount could not be made or removed."""
+
+
+class SourceError(DicomfsError):
+    """Bytes of the source could not be had."""
+
+    fault = Fault.SOURCE
+
+
+class SourceChangedError(SourceError):
+    """The source object is no longer the one that was catalogued: replaced, edited or removed."""
+
+    errno = errno.ESTALE
+
+
+class SourceTimeoutError(SourceError):
+    """The source did not answer within the read deadline."""
+
+
+class ShortReadError(SourceError):
+    """The source ended before all the bytes that were asked for."""
+
+
+class DicomError(DicomfsError):
+    """The bytes of a DICOM object cannot be understood."""
+
+    fault = Fault.SOURCE
+
+
+class NotDicomError(DicomError):
+    """The bytes are not a DICOM object at all."""
+
+
+class MalformedDicomError(DicomError):
+    """The bytes are DICOM, but break a rule without which they cannot be read."""
+
+
+class LimitExceededError(DicomError):
+    """The object declares more than `dicomfs.limits.Limits` allows."""
+
+
+class RejectedError(DicomfsError):
+    """An object or a series is not shown, for a named reason.
+
+    `code` is stable and meant for programs (`"video"`, `"missing-part"`); the message is a sentence
+    that a user understands.
+    """
+
+    fault = Fault.SOURCE
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DamagedFrameError(DicomfsError):
+    """A frame of a slide that otherwise opens is missing or cannot be decoded."""
+
+    fault = Fault.SOURCE
