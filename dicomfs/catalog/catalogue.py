@@ -1,0 +1,70 @@
+"""The catalogue of a source: its slides, and everything that is not shown with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dicomfs.dicom.frames import FrameTable
+from dicomfs.slide.model import Slide
+from dicomfs.source.protocol import SourceObject
+
+
+@dataclass(frozen=True, slots=True)
+class CataloguedSlide:
+    """A slide and where its instances lie.
+
+    pyramid_uid : tells the slides of one series apart; "" where a series has one slide
+    objects : the source objects of `slide.instances`, in their order
+    associated_frames : frame tables of those associated images that are a single frame, by kind
+    """
+
+    slide: Slide
+    pyramid_uid: str
+    objects: tuple[SourceObject, ...]
+    associated_frames: Mapping[str, FrameTable] = field(repr=False)
+
+    @property
+    def mtime_ns(self) -> int:
+        """Modification time of the newest source file, nanoseconds since 1970."""
+        return max(obj.identity.mtime_ns for obj in self.objects)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A series or a file that is not shown.
+
+    series_instance_uid : "" where the file could not be read so far
+    code : stable, for programs; message : completes the sentence "It …"
+    files : keys of the source objects
+    """
+
+    series_instance_uid: str
+    code: str
+    message: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OtherSeries:
+    """A series of another kind than slides, which is left alone."""
+
+    series_instance_uid: str
+    study_instance_uid: str
+    modality: str
+    sop_class_uid: str
+    instances: int
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What a source holds.
+
+    files : regular files that were looked at; not_dicom : how many of them are no DICOM objects
+    """
+
+    slides: tuple[CataloguedSlide, ...]
+    rejected: tuple[Rejection, ...]
+    other_series: tuple[OtherSeries, ...]
+    files: int
+    not_dicom: int

@@ -1,0 +1,138 @@
+"""Scan a source: read every object's header, group by series, build the slides.
+
+One bad file never harms its neighbours: whatever goes wrong with it becomes a rejection.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from dicomfs.catalog.catalogue import Catalogue, CataloguedSlide, OtherSeries, Rejection
+from dicomfs.dicom.frames import FrameTable
+from dicomfs.dicom.instance import Instance, Stranger, read_instance
+from dicomfs.errors import DicomfsError, Fault, NotDicomError, RejectedError
+from dicomfs.limits import Limits
+from dicomfs.slide.build import build_slide, split_pyramids
+from dicomfs.slide.model import Slide
+from dicomfs.source.protocol import Source, SourceObject
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int | None], None]
+"""Is told how many files were looked at, and of how many where that is known."""
+
+_READERS = 4  # threads: headers are read from media that answer several requests at once
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one object turned out to be."""
+
+    obj: SourceObject
+    facts: Instance | Stranger | Rejection | None
+
+
+def scan(source: Source, limits: Limits, progress: Progress | None = None) -> Catalogue:
+    """Scan a source.  Blocks.
+
+    Raises SourceError where the source as a whole cannot be listed.
+    """
+    objects = list(source.objects())
+    found: list[_Found] = []
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="scan") as pool:
+        for one in pool.map(lambda obj: _look_at(source, obj, limits), objects):
+            found.append(one)
+            if progress is not None:
+                progress(len(found), len(objects))
+    return catalogue(source, found, limits)
+
+
+def _look_at(source: Source, obj: SourceObject, limits: Limits) -> _Found:
+    try:
+        return _Found(obj, source.run(obj, read_instance(obj.identity.size, limits)))
+    except NotDicomError:
+        return _Found(obj, None)
+    except RejectedError as error:
+        return _Found(obj, Rejection("", error.code, str(error), (obj.key,)))
+    except DicomfsError as error:
+        code = "unreadable" if error.fault is Fault.SOURCE else "internal"
+        return _Found(obj, Rejection("", code, str(error), (obj.key,)))
+    except Exception:
+        log.exception("%s made the parser fail", obj.key)
+        return _Found(obj, Rejection("", "internal", "could not be parsed", (obj.key,)))
+
+
+def catalogue(source: Source, found: Sequence[_Found], limits: Limits) -> Catalogue:
+    """Group what was found by series, over the whole source, and build the slides."""
+    series: dict[str, list[tuple[SourceObject, Instance]]] = {}
+    rejected: list[Rejection] = []
+    strangers: Counter[tuple[str, str, str, str]] = Counter()
+    not_dicom = 0
+    for one in found:
+        if isinstance(one.facts, Instance):
+            # Files without a Series Instance UID belong together where they lie together.
+            folder = one.obj.key.rpartition("/")[0]
+            uid = one.facts.header.series_instance_uid or f"folder {folder}"
+            series.setdefault(uid, []).append((one.obj, one.facts))
+        elif isinstance(one.facts, Stranger):
+            header = one.facts.header
+            key = (header.series_instance_uid, header.study_instance_uid)
+            strangers[(*key, header.modality, header.sop_class_uid)] += 1
+        elif one.facts is None:
+            not_dicom += 1
+        else:
+            rejected.append(one.facts)
+    slides: list[CataloguedSlide] = []
+    for uid, members in series.items():
+        for part in _pyramids(members):
+            try:
+                slides.append(_catalogue_slide(source, part, len(part) < len(members), limits))
+            except RejectedError as error:
+                files = tuple(obj.key for obj, _ in part)
+                rejected.append(Rejection(uid, error.code, str(error), files))
+            except Exception:
+                log.exception("series %s made the builder fail", uid)
+                files = tuple(obj.key for obj, _ in part)
+                rejected.append(Rejection(uid, "internal", "could not be put together", files))
+    others = tuple(OtherSeries(*key, count) for key, count in strangers.items())
+    return Catalogue(tuple(slides), tuple(rejected), others, len(found), not_dicom)
+
+
+def _pyramids(
+    members: Sequence[tuple[SourceObject, Instance]],
+) -> Iterable[list[tuple[SourceObject, Instance]]]:
+    by_identity = {id(instance): obj for obj, instance in members}
+    for pyramid in split_pyramids([instance for _, instance in members]):
+        yield [(by_identity[id(instance)], instance) for instance in pyramid]
+
+
+def _catalogue_slide(
+    source: Source, members: Sequence[tuple[SourceObject, Instance]], partial: bool, limits: Limits
+) -> CataloguedSlide:
+    slide = build_slide([instance for _, instance in members])
+    objects = tuple(obj for obj, _ in members)
+    uids = [instance.header.pyramid_uid for _, instance in members]
+    pyramid_uid = next((uid for uid in uids if uid), "") if partial else ""
+    frames = _associated_frames(source, slide, objects, limits)
+    return CataloguedSlide(slide, pyramid_uid, objects, frames)
+
+
+def _associated_frames(
+    source: Source, slide: Slide, objects: Sequence[SourceObject], limits: Limits
+) -> dict[str, FrameTable]:
+    """Where the frames of the single-frame associated images lie; damaged ones are left out."""
+    tables: dict[str, FrameTable] = {}
+    for kind, level in slide.associated.items():
+        if level.frames != 1:
+            continue
+        member = level.members[0]
+        try:
+            steps = slide.instances[member].frame_table(limits)
+            tables[kind] = source.run(objects[member], steps)
+        except DicomfsError as error:
+            log.warning("the %s of %s cannot be read: it %s", kind, objects[member].key, error)
+    return tables

@@ -1,0 +1,63 @@
+"""A cache that is bounded by the bytes it holds, the least recently used entry dropped first.
+
+Knows nothing of what it keeps.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, NamedTuple, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class CacheStats(NamedTuple):
+    """How many entries a cache has now, and the bytes that they hold together."""
+
+    entries: int
+    nbytes: int
+
+
+class ByteCache(Generic[K, V]):
+    """Keeps at most `bound` bytes of values, as `size_of` counts them.  Safe in any thread.
+
+    The value that was put in last always stays, even one larger than the bound, which then is
+    alone: whoever makes such a value needs it for many small reads.
+    """
+
+    def __init__(self, bound: int, size_of: Callable[[V], int]) -> None:
+        self._bound = bound
+        self._size_of = size_of
+        self._entries: OrderedDict[K, V] = OrderedDict()
+        self._nbytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        """The value, which thereby becomes the most recently used; None where there is none."""
+        with self._lock:
+            value = self._entries.get(key)
+            if value is not None:
+                self._entries.move_to_end(key)
+            return value
+
+    def put(self, key: K, value: V) -> None:
+        """Keep a value, and drop old ones until the bound is kept."""
+        dropped: list[V] = []  # freed outside the lock
+        with self._lock:
+            old = self._entries.pop(key, None)
+            if old is not None:
+                self._nbytes -= self._size_of(old)
+                dropped.append(old)
+            self._entries[key] = value
+            self._nbytes += self._size_of(value)
+            while self._nbytes > self._bound and len(self._entries) > 1:
+                _, old = self._entries.popitem(last=False)
+                self._nbytes -= self._size_of(old)
+                dropped.append(old)
+
+    def stats(self) -> CacheStats:
+        """Entries and bytes now."""
+        return CacheStats(len(self._entries), self._nbytes)

@@ -1,0 +1,192 @@
+"""Decodes one frame to plain samples: grey or RGB, interleaved, as a decoder of its kind does it.
+
+The size and the components that the code stream declares are checked before a decoder is called,
+and so is the number of pixels.  The codecs are those of imagecodecs; they release the global
+interpreter lock, so frames decode side by side in threads.
+"""
+
+from __future__ import annotations
+
+import zlib
+from itertools import pairwise
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from dicomfs.dicom.codestream import Codec, CodeStream, Colour, read_code_stream
+from dicomfs.errors import DamagedFrameError
+from dicomfs.limits import Limits
+from dicomfs.slide.encoding import DEFLATE, NATIVE, RLE, PixelEncoding
+
+Samples = npt.NDArray[Any]
+
+_STREAMS = frozenset(Codec) - {Codec.JPEG_XL}
+
+
+def decode_frame(
+    data: bytes, encoding: PixelEncoding, width: int, height: int, limits: Limits
+) -> Samples:
+    """Decode a frame of at most width x height pixels.
+
+    Returns uint8 or uint16 samples (int if signed), shape (rows, columns) or (rows, columns, 3).
+    Frames at the edge of a slide may be smaller than their tile.
+
+    Raises DamagedFrameError where the frame is not what it should be.
+    """
+    if width * height > limits.tile_pixels:
+        raise DamagedFrameError(f"a frame of {width} x {height} pixels is too large to decode")
+    if encoding.codec in (NATIVE, RLE, DEFLATE):
+        samples = _plain(data, encoding, width, height)
+    else:
+        colour = encoding.colour
+        if encoding.codec in _STREAMS:
+            stream = _check(data, encoding, width, height)
+            colour = stream.colour or colour
+            if stream.codec in (Codec.JPEG_2000, Codec.HTJ2K) and stream.sampling != (1, 1):
+                colour = Colour.RGB  # upsampling, the decoder converts too
+        samples = _decode_stream(data, encoding.codec, colour)
+    if samples.ndim == 3 and samples.shape[2] == 1:
+        samples = samples[:, :, 0]
+    expected = 2 if encoding.samples == 1 else 3
+    if samples.ndim != expected or samples.shape[0] > height or samples.shape[1] > width:
+        raise DamagedFrameError(f"a frame decodes to the shape {samples.shape}")
+    return samples.astype(_dtype(encoding), copy=False)
+
+
+def _dtype(encoding: PixelEncoding) -> np.dtype[Any]:
+    kind = "i" if encoding.signed else "u"
+    return np.dtype(f"<{kind}{encoding.bits // 8}")
+
+
+def _check(data: bytes, encoding: PixelEncoding, width: int, height: int) -> CodeStream:
+    """Check what the code stream declares, and return it."""
+    stream = read_code_stream(data[:65536]) or read_code_stream(data)
+    if stream is None:
+        raise DamagedFrameError("a frame does not start with the markers of its code stream")
+    if stream.components != encoding.samples or stream.width > width or stream.height > height:
+        raise DamagedFrameError(
+            f"a frame has {stream.components} components of {stream.width} x {stream.height}"
+            f" pixels where {encoding.samples} of {width} x {height} belong"
+        )
+    return stream
+
+
+def _decode_stream(data: bytes, codec: str, colour: Colour) -> Samples:
+    try:
+        if codec in (Codec.JPEG, Codec.JPEG_LOSSLESS):
+            return _decode_jpeg(data, colour)
+        if codec == Codec.JPEG_LS:
+            samples = imagecodecs.jpegls_decode(data)
+        elif codec == Codec.JPEG_XL:
+            samples = imagecodecs.jpegxl_decode(data)
+        else:
+            samples = imagecodecs.jpeg2k_decode(data)
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise DamagedFrameError(f"a frame cannot be decoded: {error}") from error
+    if colour is Colour.YCBCR:
+        return ycbcr_to_rgb(samples)
+    return samples
+
+
+def _decode_jpeg(data: bytes, colour: Colour) -> Samples:
+    """libjpeg is told what the components are, because it guesses where no marker says so."""
+    if colour is Colour.GREY:
+        return imagecodecs.jpeg8_decode(data)
+    components = "YCBCR" if colour is Colour.YCBCR else "RGB"
+    return imagecodecs.jpeg8_decode(data, colorspace=components, outcolorspace="RGB")
+
+
+def _plain(data: bytes, encoding: PixelEncoding, width: int, height: int) -> Samples:
+    """Samples that are only packed: native, deflated, or run-length encoded (PS3.5 annex G)."""
+    size = width * height * encoding.samples * encoding.bits // 8
+    planar, big_endian = encoding.planar, encoding.big_endian
+    if encoding.codec == RLE:
+        data = _unpack_rle(data, size)
+        planar, big_endian = encoding.samples > 1, False
+        if encoding.bits == 16:
+            # Segments hold the bytes of a sample from the most significant down (PS3.5 G.2).
+            parts = np.frombuffer(data, np.uint8).reshape(encoding.samples, 2, -1)
+            data = parts[:, ::-1].transpose(0, 2, 1).tobytes()
+    elif encoding.codec == DEFLATE:
+        data = _inflate(data, size)
+    if encoding.sampling == (2, 1):
+        return ycbcr_to_rgb(_upsample_422(data, width, height))
+    if len(data) < size:
+        if size - len(data) > 1:
+            raise DamagedFrameError(f"a frame has {len(data)} bytes where {size} belong")
+        data = data.ljust(size, b"\0")
+    dtype = _dtype(encoding)
+    if big_endian and dtype.itemsize == 1:
+        data, big_endian = _swap_words(data), False
+    flat = np.frombuffer(data[:size], dtype.newbyteorder(">") if big_endian else dtype)
+    if encoding.samples == 1:
+        return flat.reshape(height, width)
+    if planar:
+        samples = flat.reshape(encoding.samples, height, width).transpose(1, 2, 0)
+    else:
+        samples = flat.reshape(height, width, encoding.samples)
+    return ycbcr_to_rgb(samples) if encoding.colour is Colour.YCBCR else samples
+
+
+def _swap_words(data: bytes) -> bytes:
+    """8-bit samples packed in 16-bit words of the other byte order (PS3.5 section 8.1.1)."""
+    words = np.frombuffer(data.ljust(len(data) + len(data) % 2, b"\0"), "<u2")
+    return words.byteswap().tobytes()
+
+
+def _unpack_rle(data: bytes, size: int) -> bytes:
+    """The segments of an RLE frame unpacked, one behind the other (PS3.5 G.3 to G.5)."""
+    header = np.frombuffer(data[:64].ljust(64, b"\0"), "<u4").tolist()
+    count = header[0]
+    if not 1 <= count <= 15 or size % count:
+        raise DamagedFrameError(f"an RLE frame has {count} segments")
+    bounds = [*header[1 : count + 1], len(data)]
+    if bounds[0] != 64 or any(a > b for a, b in pairwise(bounds)):
+        raise DamagedFrameError("an RLE frame has damaged segment offsets")
+    segments = []
+    for start, end in pairwise(bounds):
+        try:
+            segment = imagecodecs.packbits_decode(data[start:end])
+        except (RuntimeError, ValueError) as error:
+            raise DamagedFrameError(f"an RLE frame cannot be decoded: {error}") from error
+        if len(segment) < size // count:
+            raise DamagedFrameError("an RLE segment is too short")
+        segments.append(bytes(segment[: size // count]))
+    return b"".join(segments)
+
+
+def _inflate(data: bytes, size: int) -> bytes:
+    """A raw deflate stream (RFC 1951), not a byte further than the frame may be long."""
+    try:
+        return zlib.decompressobj(wbits=-15).decompress(data, size)
+    except zlib.error as error:
+        raise DamagedFrameError(f"a deflated frame cannot be inflated: {error}") from error
+
+
+def _upsample_422(data: bytes, width: int, height: int) -> Samples:
+    """YBR_FULL_422 native: Y Y Cb Cr for two pixels of a row (PS3.3 C.7.6.3.1.2)."""
+    size = 2 * width * height
+    if width % 2 or len(data) < size:
+        raise DamagedFrameError("a frame is too short for YBR_FULL_422")
+    groups = np.frombuffer(data[:size], np.uint8).reshape(height, width // 2, 4)
+    samples = np.empty((height, width, 3), np.uint8)
+    samples[:, 0::2, 0], samples[:, 1::2, 0] = groups[:, :, 0], groups[:, :, 1]
+    samples[:, :, 1] = np.repeat(groups[:, :, 2], 2, axis=1)
+    samples[:, :, 2] = np.repeat(groups[:, :, 3], 2, axis=1)
+    return samples
+
+
+def ycbcr_to_rgb(samples: Samples) -> Samples:
+    """Full-range YCbCr to RGB (ITU-T T.871 section 7), of 8 or 16 bit."""
+    if samples.ndim != 3 or samples.shape[2] != 3:
+        return samples
+    top = float(np.iinfo(samples.dtype).max)
+    middle = (top + 1) / 2
+    y = samples[:, :, 0].astype(np.float32)
+    cb = samples[:, :, 1].astype(np.float32) - middle
+    cr = samples[:, :, 2].astype(np.float32) - middle
+    rgb = np.stack((y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb), axis=2)
+    converted: Samples = np.clip(np.rint(rgb), 0, top).astype(samples.dtype)
+    return converted

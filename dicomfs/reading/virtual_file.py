@@ -1,0 +1,83 @@
+"""What a virtual file is to those who read it: a table of extents, source objects, a resolver.
+
+Only declarations: who fills them is `dicomfs.catalog`, who reads them is `dicomfs.reading.reader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from dicomfs.dicom.frames import FrameTable
+from dicomfs.dicom.steps import Steps
+from dicomfs.extents import ExtentTable, TileRun
+from dicomfs.source.protocol import SourceObject
+
+
+class SourceRange(NamedTuple):
+    """`size` bytes from `offset` of the object number `file` of a virtual file."""
+
+    file: int
+    offset: int
+    size: int
+
+
+class TilePainter(Protocol):
+    """Makes the tiles of a virtual file.  Tiles are numbered from 0 in each run."""
+
+    def inputs(self, run: TileRun, tile: int) -> Sequence[SourceRange]:
+        """What has to be read to make a tile.  Quick: called on the event loop."""
+
+    def paint(self, run: TileRun, tile: int, chunks: Sequence[bytes]) -> bytes:
+        """Make a tile of the bytes that `inputs` asked for: exactly `run.tile_size` bytes.
+
+        Takes its time: called in a worker thread.  Raises DamagedFrameError.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A virtual file of which everything is known.
+
+    table : the same file, in which nothing is deferred
+    painter : makes the tiles; None where the table has none
+    nbytes : memory that all this holds, for the bound of the cache
+    """
+
+    table: ExtentTable
+    painter: TilePainter | None
+    nbytes: int
+
+
+class Resolver(Protocol):
+    """Finds out what the header facts of a virtual file do not tell."""
+
+    @property
+    def files(self) -> Sequence[int]:
+        """Numbers of the objects whose frame tables are needed."""
+
+    def frames(self, file: int) -> Steps[FrameTable]:
+        """The parser that reads the frame table of an object."""
+
+    def resolve(self, tables: Mapping[int, FrameTable]) -> Resolved:
+        """Put the frame tables in place.  Called in a worker thread.  Raises DicomfsError."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VirtualFile:
+    """A file that exists as a plan only.  Two of them are equal when they are the same object.
+
+    table : what the header facts tell; DEFERRED where frame tables are needed
+    objects : the source objects; `Kind.SOURCE` extents and `SourceRange` refer to them by number
+    resolver : None where nothing is deferred and no tile has to be made
+    """
+
+    table: ExtentTable
+    objects: tuple[SourceObject, ...]
+    resolver: Resolver | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.table.size

@@ -1,0 +1,111 @@
+"""Lists the regular files below a directory.
+
+Every file is listed once, under its path without symbolic links.  A link that stays inside the root
+is therefore left out without a word, as what it leads to is listed where it lies; one that leaves
+the root is not followed and reported.  What cannot be read is reported, not raised: one locked
+folder does not hide the others.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from dicomfs.source.beneath import open_folder
+from dicomfs.source.oserrors import source_error
+from dicomfs.source.protocol import Identity, Problem, SourceObject, printable
+
+Report = Callable[[Problem], None]
+
+DEEPEST = 128
+"""Folders within folders that are looked into; the way to each is walked from the root."""
+
+
+class _Entry(NamedTuple):
+    key: str
+    identity: Identity | None  # None: a folder
+
+
+def identity_of(state: os.stat_result) -> Identity:
+    """The identity of a file with this status."""
+    return Identity(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+def list_files(root: str, exclude: str | None, report: Report) -> Iterator[SourceObject]:
+    """All regular files below `root`, sorted by name in each folder.
+
+    root : absolute path without symbolic links
+    exclude : key of a folder that is left out and not even looked at
+    report : is told what could not be listed
+
+    Raises SourceError where the root itself cannot be listed: an empty answer would say that all
+    its files are gone.
+    """
+    seen: set[tuple[int, int]] = set()
+    try:
+        stack = [iter(_folder(root, "", exclude, seen, report))]
+    except OSError as error:
+        raise source_error(error, root) from error
+    while stack:
+        entry = next(stack[-1], None)
+        if entry is None:
+            stack.pop()
+        elif entry.identity is not None:
+            yield SourceObject(entry.key, entry.identity)
+        elif len(stack) > DEEPEST:
+            report(Problem(entry.key, f"{printable(entry.key)} lies too deep: not looked into"))
+        else:
+            try:
+                stack.append(iter(_folder(root, entry.key, exclude, seen, report)))
+            except OSError as error:
+                _report(report, entry.key, error)
+
+
+def _folder(
+    root: str, key: str, exclude: str | None, seen: set[tuple[int, int]], report: Report
+) -> list[_Entry]:
+    """What one folder holds; nothing if it was seen before, as bind mounts can make loops."""
+    fd = open_folder(root, key)
+    try:
+        state = os.fstat(fd)
+        if (state.st_dev, state.st_ino) in seen:
+            return []
+        seen.add((state.st_dev, state.st_ino))
+        with os.scandir(fd) as scan:
+            items = sorted(scan, key=lambda item: item.name)
+        prefix = f"{key}/" if key else ""
+        entries = (_entry(root, prefix + item.name, item, exclude, report) for item in items)
+        return [entry for entry in entries if entry is not None]
+    finally:
+        os.close(fd)
+
+
+def _entry(
+    root: str, key: str, item: os.DirEntry[str], exclude: str | None, report: Report
+) -> _Entry | None:
+    # The excluded folder is our own mountpoint: to ask for its status would be to ask ourselves.
+    if key == exclude:
+        return None
+    try:
+        if item.is_symlink():
+            _judge_link(root, key, report)
+        elif item.is_dir(follow_symlinks=False):
+            return _Entry(key, None)
+        elif item.is_file(follow_symlinks=False):
+            return _Entry(key, identity_of(item.stat(follow_symlinks=False)))
+    except OSError as error:
+        _report(report, key, error)
+    return None
+
+
+def _judge_link(root: str, key: str, report: Report) -> None:
+    target = os.path.realpath(os.path.join(root, key))
+    if target != root and not target.startswith(root.rstrip("/") + "/"):
+        report(Problem(key, f"{printable(key)} is a link that leaves the source: not followed"))
+
+
+def _report(report: Report, key: str, error: OSError) -> None:
+    if error.errno != errno.ENOENT:  # what is gone since its folder was listed is no problem
+        report(Problem(key, str(source_error(error, key))))
