@@ -1,0 +1,61 @@
+"""The command line: `dicomfs mount`, `dicomfs unmount` and what else is a command.
+
+Commands parse arguments, call the packages below and say in sentences what came of it.  Exit
+codes: 0 done, 1 not done (the reason is on standard error), 2 wrong usage.  Heavy imports happen
+inside the commands: a command that forks must do so before any library has started a thread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dicomfs.cli import logs
+from dicomfs.cli.export import export
+from dicomfs.cli.inspect import inspect
+from dicomfs.cli.mount import mount
+from dicomfs.cli.unmount import unmount
+from dicomfs.errors import DicomfsError
+from dicomfs.version import __version__
+
+
+class _Commands(click.Group):
+    """A group in which an error that dicomfs raises on purpose is a sentence and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DicomfsError as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _print_version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        click.echo(f"dicomfs {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+@click.option("-v", "--verbose", count=True, help="Say more; twice: everything.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.pass_context
+def main(ctx: click.Context, verbose: int, quiet: bool) -> None:
+    """Show DICOM whole slide images as virtual pyramidal TIFF files."""
+    ctx.obj = -1 if quiet else verbose
+    logs.log_to(logs.terminal(ctx.obj))
+
+
+main.add_command(mount)
+main.add_command(unmount)
+main.add_command(inspect)
+main.add_command(export)

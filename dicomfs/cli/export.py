@@ -1,0 +1,129 @@
+"""`dicomfs export`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dicomfs.cli.progress import copying, scanning
+from dicomfs.errors import DicomfsError, UsageError
+
+if TYPE_CHECKING:
+    from dicomfs.archive import Archive
+    from dicomfs.vfs.layout import SlideFiles
+
+_CHUNK = 4 * 1024 * 1024
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("dest", type=click.Path(path_type=Path))
+@click.option(
+    "--series",
+    "series",
+    multiple=True,
+    metavar="UID",
+    help="Only the series of this Series Instance UID; can be given several times.",
+)
+@click.option(
+    "--flavour",
+    "flavours",
+    type=click.Choice(["svs", "ome", "tiff"]),
+    multiple=True,
+    help="Kind of TIFF to write; can be given several times. Default: the one that fits.",
+)
+@click.option(
+    "--tiles",
+    type=click.Choice(["auto", "decoded"]),
+    default="auto",
+    show_default=True,
+    help="decoded: store all tiles uncompressed, for programs that lack a codec.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that exist at DEST.")
+@click.pass_context
+def export(
+    ctx: click.Context,
+    source: Path,
+    dest: Path,
+    series: tuple[str, ...],
+    flavours: tuple[str, ...],
+    tiles: str,
+    overwrite: bool,
+) -> None:
+    """Copy the virtual files of the slides below SOURCE to the directory DEST, as real files.
+
+    The files and folders are those that a mount shows. A file appears under its name only when it
+    is complete. The exit code is 1 where a file could not be written.
+    """
+    from dicomfs.archive import Archive
+
+    with scanning() as progress:
+        archive = Archive.load(
+            source, flavours=flavours, decode=tiles == "decoded", exclude=dest, progress=progress
+        )
+    with archive:
+        slides = _chosen(archive, series)
+        wanted = [("/".join((*slide.folder, name)), slide, name) for slide in slides
+                  for name in slide.files]  # fmt: skip
+        if not overwrite:
+            _refuse_existing(dest, [path for path, _, _ in wanted])
+        total = sum(slide.files[name].size for _, slide, name in wanted)
+        failed = 0
+        with copying(total) as progress_of:
+            for path, _, name in wanted:
+                try:
+                    _copy(archive, path, dest / path, partial(progress_of, name))
+                except (DicomfsError, OSError) as error:
+                    failed += 1
+                    click.echo(f"{path}: {error}", err=True)
+        click.echo(f"{len(wanted) - failed} files of {len(slides)} slides are in {dest}.", err=True)
+        if failed:
+            click.echo(f"{failed} files could not be written.", err=True)
+            ctx.exit(1)
+
+
+def _chosen(archive: Archive, series: Sequence[str]) -> list[SlideFiles]:
+    if not series:
+        if not archive.slides:
+            raise UsageError(f"there are no slides in {archive.source.name}; see dicomfs inspect")
+        return list(archive.slides)
+    chosen = [s for s in archive.slides if s.entry.slide.series_instance_uid in series]
+    missing = set(series) - {s.entry.slide.series_instance_uid for s in chosen}
+    if missing:
+        raise UsageError(
+            f"no slide has the Series Instance UID {', '.join(sorted(missing))};"
+            " dicomfs inspect lists them"
+        )
+    return chosen
+
+
+def _refuse_existing(dest: Path, paths: Sequence[str]) -> None:
+    existing = [path for path in paths if os.path.lexists(dest / path)]
+    if existing:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise UsageError(f"{dest / existing[0]}{more} exists; --overwrite replaces files")
+
+
+def _copy(archive: Archive, path: str, target: Path, progress: Callable[[int], None]) -> None:
+    """Copy one file: to a temporary name beside it, then renamed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.partial")
+    try:
+        with archive.open(path) as file, temporary.open("xb") as out:
+            while chunk := file.read(_CHUNK):
+                out.write(chunk)
+                progress(len(chunk))
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

@@ -1,0 +1,272 @@
+"""Requests of the kernel, answered from the current tree.
+
+A thin translation: nodes into attributes, reads into calls of the reader, every attempt to change
+something into EROFS.  Must not know what the files are.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any, NoReturn, Protocol
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext
+
+from dicomfs.fuse.boundary import Failures, guarded
+from dicomfs.reading.virtual_file import VirtualFile
+from dicomfs.vfs.names import LONGEST
+from dicomfs.vfs.nodes import NO_ATTRIBUTES, Directory, File, Node
+from dicomfs.vfs.tree import Tree
+
+FOUND_TIMEOUT = 300.0
+"""Seconds for which the kernel may keep a name or attributes without asking again."""
+
+MISSING_TIMEOUT = 1.0
+"""Seconds for which the kernel may believe that a name does not exist."""
+
+LARGEST_READ = 1024 * 1024
+"""Bytes of the largest read that the kernel sends (256 pages)."""
+
+# Not the size of a good read: C's stdio and Python's `open` buffer as much as st_blksize says, and
+# would read that much for every tile of a slide.  `cp` and `cat` read 128 KiB and more anyway.
+_BLOCK_SIZE = 4096
+
+# The unit of st_blocks, whatever st_blksize is.
+_SECTOR_SIZE = 512
+
+_IDLE_BUFFERS = 16
+
+
+class ContentReader(Protocol):
+    """What is needed of `dicomfs.reading.Reader`."""
+
+    async def read_into(self, file: VirtualFile, offset: int, buffer: memoryview) -> int:
+        """Fill min(len(buffer), file.size - offset) bytes exactly, or raise."""
+
+
+class _BufferPool:
+    """Buffers for reads; a fresh megabyte for every read costs more than the read itself."""
+
+    def __init__(self) -> None:
+        self._idle: list[bytearray] = []
+
+    def take(self, size: int) -> bytearray:
+        """A buffer of at least `size` bytes, with anything in it."""
+        if size > LARGEST_READ:
+            return bytearray(size)
+        return self._idle.pop() if self._idle else bytearray(LARGEST_READ)
+
+    def give_back(self, buffer: bytearray) -> None:
+        """Let the next read have the buffer."""
+        if len(buffer) == LARGEST_READ and len(self._idle) < _IDLE_BUFFERS:
+            self._idle.append(buffer)
+
+
+@guarded
+class Operations(pyfuse3.Operations):
+    """The request handlers of a read-only mount.
+
+    tree : gives the current snapshot; an open handle keeps the node it was opened with.
+    reader : fills reads.
+    root_attributes : extended attributes of the root directory.
+
+    Nodes are found by their number in the snapshot, so what the kernel remembers or forgets need
+    not be counted, and NFS can come back with a number after a remount.
+    """
+
+    supports_dot_lookup = True
+
+    def __init__(
+        self,
+        tree: Callable[[], Tree],
+        reader: ContentReader,
+        root_attributes: Mapping[str, bytes] = NO_ATTRIBUTES,
+    ) -> None:
+        super().__init__()
+        self.failures = Failures()
+        self._tree = tree
+        self._reader = reader
+        self._root_attributes = root_attributes
+        self._uid = os.getuid()
+        self._gid = os.getgid()
+        self._handles = count(1)
+        self._files: dict[int, File] = {}
+        self._listings: dict[int, tuple[tuple[str, Node], ...]] = {}
+        self._buffers = _BufferPool()
+
+    def subject(self, operation: str, first: object) -> str:
+        """The path that a request is about, for the log."""
+        if not isinstance(first, int):
+            return "/"
+        opened: Node | None = None
+        if operation in ("read", "release"):
+            opened = self._files.get(first)
+        elif operation in ("readdir", "releasedir") and first in self._listings:
+            opened = self._listings[first][0][1]
+        number = opened.inode if opened else first
+        return self._tree().path(number) or (opened.name if opened else f"inode {number}")
+
+    # ------------------------------------------------------------ names and attributes
+
+    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        """The attributes of a name in a directory."""
+        tree = self._tree()
+        node = tree.lookup(parent_inode, name.decode("utf-8", "surrogateescape"))
+        if node is not None:
+            return self._attributes(node)
+        if tree.find(parent_inode) is None:
+            raise FUSEError(errno.ESTALE)
+        missing = EntryAttributes()  # number 0: the kernel may keep that there is no such name
+        missing.entry_timeout = MISSING_TIMEOUT
+        return missing
+
+    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        """The attributes of a node."""
+        return self._attributes(self._find(inode))
+
+    async def access(self, inode: int, mode: int, ctx: RequestContext) -> bool:
+        """Whether a node may be read; the kernel checks mode and owner (default_permissions)."""
+        self._find(inode)
+        if mode & os.W_OK:
+            raise FUSEError(errno.EROFS)
+        return True
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        """Nothing: a node lives as long as the tree that holds it."""
+
+    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        """A full disk that holds the files of the tree."""
+        tree = self._tree()
+        answer = pyfuse3.StatvfsData()
+        answer.f_bsize = answer.f_frsize = _BLOCK_SIZE
+        answer.f_blocks = -(-tree.file_bytes // _BLOCK_SIZE)
+        answer.f_bfree = answer.f_bavail = 0
+        answer.f_files = len(tree)
+        answer.f_ffree = answer.f_favail = 0
+        answer.f_namemax = LONGEST
+        return answer
+
+    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        """The names of the extended attributes of a node."""
+        return [name.encode("utf-8") for name in self._extended(self._find(inode))]
+
+    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        """The value of an extended attribute."""
+        node = self._find(inode)
+        value = self._extended(node).get(name.decode("utf-8", "surrogateescape"))
+        if value is None:
+            raise FUSEError(pyfuse3.ENOATTR)
+        return bytes(value)
+
+    # ------------------------------------------------------------ directories
+
+    async def opendir(self, inode: int, ctx: RequestContext) -> int:
+        """A handle on the listing of a directory as it is now."""
+        tree = self._tree()
+        node, parent = self._find(inode), tree.parent(inode)
+        if not isinstance(node, Directory) or parent is None:
+            raise FUSEError(errno.ENOTDIR)
+        handle = next(self._handles)
+        self._listings[handle] = ((".", node), ("..", parent), *node.children.items())
+        return handle
+
+    async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
+        """Entries with their attributes, from number `start_id` of the listing."""
+        listing = self._listings.get(fh)
+        if listing is None:
+            raise FUSEError(errno.EBADF)
+        for position in range(start_id, len(listing)):
+            name, node = listing[position]
+            attributes = self._attributes(node)
+            if not pyfuse3.readdir_reply(token, name.encode("utf-8"), attributes, position + 1):
+                return
+
+    async def releasedir(self, fh: int) -> None:
+        """Close a handle on a directory."""
+        self._listings.pop(fh, None)
+
+    # ------------------------------------------------------------ files
+
+    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        """A handle on a file, which keeps the version of the file that it was opened with."""
+        if flags & (os.O_ACCMODE | os.O_TRUNC):  # O_RDONLY is 0
+            raise FUSEError(errno.EROFS)
+        node = self._find(inode)
+        if not isinstance(node, File):
+            raise FUSEError(errno.EISDIR)
+        handle = next(self._handles)
+        self._files[handle] = node
+        # The kernel may keep pages from one open to the next: other bytes have another number.
+        return FileInfo(fh=handle, keep_cache=True)
+
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        """Exactly `size` bytes from `off` on, fewer only at the end of the file."""
+        file = self._files.get(fh)
+        if file is None:
+            raise FUSEError(errno.EBADF)
+        expected = max(0, min(size, file.content.size - off))
+        buffer = self._buffers.take(expected)
+        view = memoryview(buffer)[:expected]
+        try:
+            got = await self._reader.read_into(file.content, off, view)
+        finally:
+            # Given back before pyfuse3 has sent it, which is safe: `fuse_read_async` (handlers.pxi
+            # of pyfuse3 3.5.0) calls fuse_reply_buf in the same step of the event loop in which
+            # this coroutine returns, with no await in between, and fuse_reply_buf copies to the
+            # kernel before it returns.  Nobody else can take the buffer earlier.
+            self._buffers.give_back(buffer)
+        if got != expected:
+            # The kernel would take a short answer for the end of the file, or fill it with zeros.
+            raise RuntimeError(f"the reader filled {got} of {expected} bytes at {off}")
+        return view  # type: ignore[return-value]  # any contiguous buffer is sent without a copy
+
+    async def release(self, fh: int) -> None:
+        """Close a handle on a file."""
+        self._files.pop(fh, None)
+
+    # ------------------------------------------------------------ changes
+
+    # The kernel itself refuses changes of a mount that is `ro`, until root remounts it `rw`.
+
+    async def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise FUSEError(errno.EROFS)
+
+    create = link = mkdir = mknod = removexattr = rename = _refuse
+    rmdir = setattr = setxattr = symlink = unlink = write = _refuse
+
+    # ------------------------------------------------------------ nodes
+
+    def _find(self, inode: int) -> Node:
+        node = self._tree().find(inode)
+        if node is None:
+            # Gone from the tree, but `fstat` on a handle that is still open has to answer.
+            node = next((file for file in self._files.values() if file.inode == inode), None)
+        if node is None:
+            raise FUSEError(errno.ESTALE)
+        return node
+
+    def _extended(self, node: Node) -> Mapping[str, bytes]:
+        if isinstance(node, File):
+            return node.attributes
+        return self._root_attributes if node.inode == pyfuse3.ROOT_INODE else NO_ATTRIBUTES
+
+    def _attributes(self, node: Node) -> EntryAttributes:
+        attributes = EntryAttributes()
+        attributes.st_ino = node.inode
+        if isinstance(node, Directory):
+            attributes.st_mode = stat.S_IFDIR | 0o555
+            attributes.st_nlink = 2 + node.subdirectories
+        else:
+            attributes.st_mode = stat.S_IFREG | 0o444
+            attributes.st_size = node.content.size
+            attributes.st_blocks = -(-node.content.size // _SECTOR_SIZE)
+        attributes.st_blksize = _BLOCK_SIZE
+        attributes.st_uid = self._uid
+        attributes.st_gid = self._gid
+        attributes.st_atime_ns = attributes.st_mtime_ns = attributes.st_ctime_ns = node.mtime_ns
+        attributes.attr_timeout = attributes.entry_timeout = FOUND_TIMEOUT
+        return attributes
