@@ -1,0 +1,202 @@
+"""The handlers, called directly: what the tests through a mount cannot reach."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pyfuse3
+import pytest
+import trio
+
+from dicomfs.extents import literal_table
+from dicomfs.fuse.operations import LARGEST_READ, Operations
+from dicomfs.reading.virtual_file import VirtualFile
+from dicomfs.vfs.nodes import File
+from dicomfs.vfs.tree import Entry, Tree, build
+
+ANYBODY = cast(pyfuse3.RequestContext, None)
+
+
+class Reader:
+    """Fills a buffer with one byte, and remembers the buffers."""
+
+    def __init__(self) -> None:
+        self.buffers: list[object] = []
+
+    async def read_into(self, file: VirtualFile, offset: int, buffer: memoryview) -> int:
+        self.buffers.append(buffer.obj)
+        buffer[:] = b"x" * len(buffer)
+        return len(buffer)
+
+
+class Fixture:
+    """Handlers over a tree that can be replaced."""
+
+    def __init__(self) -> None:
+        self.reader = Reader()
+        self.tree = tree("1")
+        self.operations = Operations(lambda: self.tree, self.reader, {"user.root": b"yes"})
+
+    @property
+    def file(self) -> File:
+        """The file in the tree as it is now."""
+        node = self.tree.lookup(1, "file")
+        assert isinstance(node, File)
+        return node
+
+
+def tree(token: str, size: int = 5_000_000) -> Tree:
+    """A tree with one file, whose number depends on the token."""
+    content = VirtualFile(literal_table(bytes(size)), (), None)
+    return build([Entry(("file",), content, 0, token), Entry(("folder", "x"), content, 0, "")])
+
+
+def call(handler: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
+    """Run a handler; an errno comes back as a negative number."""
+
+    async def run() -> Any:
+        try:
+            return await handler(*arguments)
+        except pyfuse3.FUSEError as error:
+            return -error.errno
+
+    return trio.run(run)
+
+
+@pytest.fixture
+def fixture() -> Fixture:
+    return Fixture()
+
+
+def test_a_missing_name_may_be_remembered_for_a_moment(fixture: Fixture) -> None:
+    missing = call(fixture.operations.lookup, 1, b"missing", ANYBODY)
+    assert missing.st_ino == 0
+    assert 0 < missing.entry_timeout <= 2
+    found = call(fixture.operations.lookup, 1, b"file", ANYBODY)
+    assert found.st_ino == fixture.file.inode
+    assert found.entry_timeout == found.attr_timeout == 300
+
+
+def test_a_number_can_be_looked_up_after_a_restart(fixture: Fixture) -> None:
+    # NFS hands out numbers and comes back with them to a mount that has never heard of them.
+    number = fixture.file.inode
+    again = Fixture()
+    assert again.operations.supports_dot_lookup
+    assert call(again.operations.lookup, number, b".", ANYBODY).st_ino == number
+    assert call(again.operations.lookup, number, b"..", ANYBODY).st_ino == 1
+    assert call(again.operations.lookup, 1, b"..", ANYBODY).st_ino == 1
+
+
+def test_a_changed_file_is_another_file(fixture: Fixture) -> None:
+    operations, before = fixture.operations, fixture.file
+    handle = call(operations.open, before.inode, os.O_RDONLY, ANYBODY).fh
+    fixture.tree = tree("2", size=10)
+    assert fixture.file.inode != before.inode
+    # The open handle keeps its version ...
+    assert len(call(operations.read, handle, 0, 1000)) == 1000
+    assert call(operations.getattr, before.inode, ANYBODY).st_size == before.content.size
+    # ... until it is closed; then the number means nothing any more.
+    call(operations.release, handle)
+    assert call(operations.getattr, before.inode, ANYBODY) == -errno.ESTALE
+    assert call(operations.open, before.inode, os.O_RDONLY, ANYBODY) == -errno.ESTALE
+    assert call(operations.lookup, before.inode, b"x", ANYBODY) == -errno.ESTALE
+    assert call(operations.read, handle, 0, 10) == -errno.EBADF
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        (os.O_RDONLY, 0),
+        (os.O_RDONLY | os.O_DIRECT | os.O_NOFOLLOW, 0),
+        (os.O_WRONLY, errno.EROFS),
+        (os.O_RDWR, errno.EROFS),
+        (os.O_RDONLY | os.O_TRUNC, errno.EROFS),
+    ],
+)
+def test_opening(fixture: Fixture, flags: int, code: int) -> None:
+    answer = call(fixture.operations.open, fixture.file.inode, flags, ANYBODY)
+    if code:
+        assert answer == -code
+    else:
+        assert answer.keep_cache
+        assert not answer.direct_io
+
+
+def test_files_are_no_directories_and_the_other_way_round(fixture: Fixture) -> None:
+    operations = fixture.operations
+    assert call(operations.open, 1, os.O_RDONLY, ANYBODY) == -errno.EISDIR
+    assert call(operations.opendir, fixture.file.inode, ANYBODY) == -errno.ENOTDIR
+    assert call(operations.opendir, 12345, ANYBODY) == -errno.ESTALE
+    assert call(operations.readdir, 12345, 0, None) == -errno.EBADF
+    handle = call(operations.opendir, 1, ANYBODY)
+    call(operations.releasedir, handle)
+    assert call(operations.readdir, handle, 0, None) == -errno.EBADF
+
+
+def test_reads_are_clipped_at_the_end_and_reuse_their_buffers(fixture: Fixture) -> None:
+    operations, size = fixture.operations, fixture.file.content.size
+    handle = call(operations.open, fixture.file.inode, os.O_RDONLY, ANYBODY).fh
+    assert bytes(call(operations.read, handle, 0, 10)) == b"x" * 10
+    assert len(call(operations.read, handle, size - 3, 10)) == 3
+    assert len(call(operations.read, handle, size, 10)) == 0
+    assert len(call(operations.read, handle, size + 99, 10)) == 0
+    assert len(call(operations.read, handle, 0, LARGEST_READ)) == LARGEST_READ
+    assert len({id(buffer) for buffer in fixture.reader.buffers}) == 1
+    assert len(call(operations.read, handle, 0, 3 * LARGEST_READ)) == 3 * LARGEST_READ
+
+
+def test_reads_at_the_same_time_have_buffers_of_their_own(fixture: Fixture) -> None:
+    class Slow(Reader):
+        async def read_into(self, file: VirtualFile, offset: int, buffer: memoryview) -> int:
+            buffer[:] = bytes([offset]) * len(buffer)
+            await trio.sleep(0)
+            return len(buffer)
+
+    operations = Operations(lambda: fixture.tree, Slow())
+    handle = call(operations.open, fixture.file.inode, os.O_RDONLY, ANYBODY).fh
+    answers: dict[int, bytes] = {}
+
+    async def read(offset: int) -> None:
+        # As pyfuse3 does: the bytes are sent before anything else can run.
+        answers[offset] = bytes(await operations.read(handle, offset, 1000))
+
+    async def run() -> None:
+        for _ in range(3):
+            async with trio.open_nursery() as nursery:
+                for offset in range(100):
+                    nursery.start_soon(read, offset)
+
+    trio.run(run)
+    assert answers == {offset: bytes([offset]) * 1000 for offset in range(100)}
+
+
+def test_attributes_of_the_root_and_of_nothing_else(fixture: Fixture) -> None:
+    operations = fixture.operations
+    folder = fixture.tree.root.children["folder"].inode
+    assert call(operations.listxattr, 1, ANYBODY) == [b"user.root"]
+    assert call(operations.getxattr, 1, b"user.root", ANYBODY) == b"yes"
+    assert call(operations.listxattr, folder, ANYBODY) == []
+    assert call(operations.getxattr, folder, b"user.root", ANYBODY) == -errno.ENODATA
+    assert call(operations.getxattr, folder, b"user.\xff", ANYBODY) == -errno.ENODATA
+
+
+def test_access(fixture: Fixture) -> None:
+    assert call(fixture.operations.access, 1, os.R_OK | os.X_OK, ANYBODY) is True
+    assert call(fixture.operations.access, 1, os.W_OK, ANYBODY) == -errno.EROFS
+    assert call(fixture.operations.access, 12345, os.F_OK, ANYBODY) == -errno.ESTALE
+
+
+def test_what_the_log_calls_things(fixture: Fixture) -> None:
+    operations, file = fixture.operations, fixture.file
+    handle = call(operations.open, file.inode, os.O_RDONLY, ANYBODY).fh
+    folder = call(operations.opendir, fixture.tree.root.children["folder"].inode, ANYBODY)
+    assert operations.subject("read", handle) == "/file"
+    assert operations.subject("readdir", folder) == "/folder"
+    assert operations.subject("getattr", file.inode) == "/file"
+    assert operations.subject("getattr", 12345) == "inode 12345"
+    assert operations.subject("forget", [(1, 1)]) == "/"
+    fixture.tree = tree("2")
+    assert operations.subject("read", handle) == "file"

@@ -1,0 +1,1 @@
+"""Tests of the tree of a mount, without a mount."""
