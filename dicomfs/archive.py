@@ -14,13 +14,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, cast
 
+import platformdirs
+
 from dicomfs.catalog.catalogue import Catalogue
 from dicomfs.catalog.scan import Progress, scan
 from dicomfs.errors import UsageError
 from dicomfs.limits import DEFAULT_LIMITS, Limits
 from dicomfs.reading.reader import Reader
 from dicomfs.reading.virtual_file import VirtualFile
+from dicomfs.source.inflating import InflatingSource
 from dicomfs.source.local import LocalDirectory
+from dicomfs.source.protocol import Source
 from dicomfs.tiff.storage import Flavour
 from dicomfs.version import __version__
 from dicomfs.vfs.layout import LayoutOptions, SlideFiles, lay_out, make_tree
@@ -28,6 +32,11 @@ from dicomfs.vfs.nodes import Directory, File, Node
 from dicomfs.vfs.tree import Tree
 
 _BUFFER = 256 * 1024
+
+
+def cache_directory() -> Path:
+    """The user's cache directory of dicomfs; nothing in it is missed when it is deleted."""
+    return Path(platformdirs.user_cache_dir("dicomfs", appauthor=False))
 
 
 class Archive:
@@ -39,7 +48,7 @@ class Archive:
 
     def __init__(
         self,
-        source: LocalDirectory,
+        source: Source,
         catalogue: Catalogue,
         slides: Sequence[SlideFiles],
         tree: Tree,
@@ -67,7 +76,8 @@ class Archive:
         exclude : a directory below it that is left out
         progress : is told how many files were looked at, and of how many
         """
-        local = LocalDirectory(source, limits, exclude=exclude)
+        directory = LocalDirectory(source, limits, exclude=exclude)
+        local = InflatingSource(directory, cache_directory() / "inflated", limits)
         try:
             catalogue = scan(local, limits, progress)
             options = LayoutOptions(tuple(Flavour(flavour) for flavour in flavours), decode)

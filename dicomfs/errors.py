@@ -78,6 +78,19 @@ class LimitExceededError(DicomError):
     """The object declares more than `dicomfs.limits.Limits` allows."""
 
 
+class DeflatedDataSetError(DicomError):
+    """The data set is deflated as a whole (PS3.5 A.5): it has to be inflated before it is read.
+
+    `offset` is where the deflate stream starts, `inflated_size` how long the object will be then up
+    to the end of its pixel data; both in bytes from the start of the object.
+    """
+
+    def __init__(self, offset: int, inflated_size: int) -> None:
+        super().__init__("is deflated as a whole")
+        self.offset = offset
+        self.inflated_size = inflated_size
+
+
 class RejectedError(DicomfsError):
     """An object or a series is not shown, for a named reason.
 

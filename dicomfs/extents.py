@@ -194,6 +194,11 @@ def literal_table(data: bytes) -> ExtentTable:
     return builder.build()
 
 
+# Looking a member up in an enumeration costs as much as the rest of a short plan.
+_KINDS = tuple(Kind)
+_LITERAL, _SOURCE, _TILE = Kind.LITERAL, Kind.SOURCE, Kind.TILE
+
+
 def plan_read(table: ExtentTable, offset: int, size: int) -> list[Piece]:
     """Say where the bytes offset..offset+size come from, clipped at the end of the file.
 
@@ -204,23 +209,25 @@ def plan_read(table: ExtentTable, offset: int, size: int) -> list[Piece]:
     """
     if offset < 0 or size < 0:
         raise ValueError(f"cannot read {size} bytes at offset {offset}")
-    end = min(offset + size, table.size)
+    end = offset + size
+    if end > table.size:
+        end = table.size
     if offset >= end:
         return []
     starts = table.starts
-    count = len(starts)
+    last = len(starts) - 1
     index = bisect_right(starts, offset) - 1
     pieces: list[Piece] = []
     while offset < end:
-        start = starts[index]
-        stop = starts[index + 1] if index + 1 < count else table.size
-        kind = Kind(table.kinds[index])
-        take = min(stop, end) - offset
-        ref, at = table.refs[index], table.ats[index] + (offset - start)
-        if kind is Kind.TILE:
-            _split_tiles(pieces, ref, at, take, table.runs[ref].tile_size)
-        elif kind in (Kind.LITERAL, Kind.SOURCE):
-            pieces.append(Piece(kind, take, ref, at))
+        stop = starts[index + 1] if index < last else table.size
+        take = (stop if stop < end else end) - offset
+        kind = _KINDS[table.kinds[index]]
+        if kind is _SOURCE or kind is _LITERAL:
+            at = table.ats[index] + offset - starts[index]
+            pieces.append(Piece(kind, take, table.refs[index], at))
+        elif kind is _TILE:
+            ref = table.refs[index]
+            _split_tiles(pieces, ref, offset - starts[index], take, table.runs[ref].tile_size)
         else:
             pieces.append(Piece(kind, take, 0, 0))
         offset += take

@@ -22,6 +22,9 @@ class Limits:
     per_frame_bytes: int = 2048 * MIB
     """Value of the Per-Frame Functional Groups Sequence (5200,9230)."""
 
+    inflated_bytes: int = 4096 * MIB + 64 * MIB
+    """A deflated data set once inflated; native pixel data ends at 2**32 - 2 bytes (PS3.5 A.1)."""
+
     elements: int = 100_000
     """Data elements at the top level of a data set."""
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from dicomfs.catalog.catalogue import Catalogue, CataloguedSlide, OtherSeries, Rejection
 from dicomfs.dicom.frames import FrameTable
 from dicomfs.dicom.instance import Instance, Stranger, read_instance
-from dicomfs.errors import DicomfsError, Fault, NotDicomError, RejectedError
+from dicomfs.errors import DeflatedDataSetError, DicomfsError, Fault, NotDicomError, RejectedError
 from dicomfs.limits import Limits
 from dicomfs.slide.build import build_slide, split_pyramids
 from dicomfs.slide.model import Slide
-from dicomfs.source.protocol import Source, SourceObject
+from dicomfs.source.protocol import ScannableSource, Source, SourceObject
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class _Found:
     facts: Instance | Stranger | Rejection | None
 
 
-def scan(source: Source, limits: Limits, progress: Progress | None = None) -> Catalogue:
+def scan(source: ScannableSource, limits: Limits, progress: Progress | None = None) -> Catalogue:
     """Scan a source.  Blocks.
 
     Raises SourceError where the source as a whole cannot be listed.
@@ -48,12 +48,20 @@ def scan(source: Source, limits: Limits, progress: Progress | None = None) -> Ca
             found.append(one)
             if progress is not None:
                 progress(len(found), len(objects))
-    return catalogue(source, found, limits)
+    unlisted = [
+        Rejection("", "not-listed", problem.message, (problem.key,)) for problem in source.problems
+    ]
+    return catalogue(source, found, unlisted, limits)
 
 
-def _look_at(source: Source, obj: SourceObject, limits: Limits) -> _Found:
+def _look_at(source: ScannableSource, obj: SourceObject, limits: Limits) -> _Found:
     try:
-        return _Found(obj, source.run(obj, read_instance(obj.identity.size, limits)))
+        try:
+            return _Found(obj, source.run(obj, read_instance(obj.identity.size, limits)))
+        except DeflatedDataSetError as error:
+            plain = source.inflated(obj, error.offset, error.inflated_size)
+            steps = read_instance(plain.identity.size, limits, inflated=True)
+            return _Found(plain, source.run(plain, steps))
     except NotDicomError:
         return _Found(obj, None)
     except RejectedError as error:
@@ -66,10 +74,15 @@ def _look_at(source: Source, obj: SourceObject, limits: Limits) -> _Found:
         return _Found(obj, Rejection("", "internal", "could not be parsed", (obj.key,)))
 
 
-def catalogue(source: Source, found: Sequence[_Found], limits: Limits) -> Catalogue:
-    """Group what was found by series, over the whole source, and build the slides."""
+def catalogue(
+    source: Source, found: Sequence[_Found], unlisted: Sequence[Rejection], limits: Limits
+) -> Catalogue:
+    """Group what was found by series, over the whole source, and build the slides.
+
+    unlisted : what could not even be looked at
+    """
     series: dict[str, list[tuple[SourceObject, Instance]]] = {}
-    rejected: list[Rejection] = []
+    rejected = list(unlisted)
     strangers: Counter[tuple[str, str, str, str]] = Counter()
     not_dicom = 0
     for one in found:

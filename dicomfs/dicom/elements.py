@@ -72,12 +72,20 @@ class Layout:
 def read_layout(object_size: int, limits: Limits) -> Steps[Layout]:
     """Walk a DICOM object of `object_size` bytes up to its Pixel Data.
 
+    A data set that is deflated as a whole has to be inflated already.
+
     Raises NotDicomError for anything that is no DICOM object, MalformedDicomError where the walk
     cannot go on, LimitExceededError where the object is larger than `limits` allow.
     """
     window = Window(object_size)
     start, encoding, transfer_syntax = yield from _read_file_meta(window)
     return (yield from _TopLevel(window, encoding, limits).walk(start, transfer_syntax))
+
+
+def read_file_meta(object_size: int) -> Steps[tuple[int, str]]:
+    """Where the data set of an object starts, and its transfer syntax ("" where unknown)."""
+    start, _, transfer_syntax = yield from _read_file_meta(Window(object_size, 4096))
+    return start, transfer_syntax
 
 
 def _read_file_meta(window: Window) -> Steps[tuple[int, Encoding, str]]:

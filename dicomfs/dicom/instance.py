@@ -5,11 +5,12 @@ Puts the parsers of this package together in the order in which they need each o
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 
 from dicomfs.dicom.codestream import Codec, CodeStream, read_code_stream
 from dicomfs.dicom.components import judge_jpeg_2000_frame
-from dicomfs.dicom.elements import Layout, read_layout
+from dicomfs.dicom.elements import Layout, read_file_meta, read_layout
 from dicomfs.dicom.frames import (
     FrameTable,
     read_first_frame,
@@ -18,12 +19,13 @@ from dicomfs.dicom.frames import (
 )
 from dicomfs.dicom.header import Header, parse_header
 from dicomfs.dicom.per_frame import FrameItems, read_frame_items
-from dicomfs.dicom.steps import Steps
-from dicomfs.dicom.uids import SHOWN_SOP_CLASSES
-from dicomfs.errors import LimitExceededError, MalformedDicomError
+from dicomfs.dicom.steps import Range, Steps, run_on_bytes
+from dicomfs.dicom.uids import SHOWN_SOP_CLASSES, TransferSyntax
+from dicomfs.errors import DeflatedDataSetError, LimitExceededError, MalformedDicomError
 from dicomfs.limits import DEFAULT_LIMITS, Limits
 
 _FIRST_LOOK = 4 * 1024
+_DEFLATED_LOOK = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +81,20 @@ class Stranger:
     header: Header
 
 
-def read_instance(object_size: int, limits: Limits = DEFAULT_LIMITS) -> Steps[Instance | Stranger]:
+def read_instance(
+    object_size: int, limits: Limits = DEFAULT_LIMITS, *, inflated: bool = False
+) -> Steps[Instance | Stranger]:
     """Read the facts of a DICOM object of `object_size` bytes.
 
-    Raises NotDicomError for what is no DICOM object, and other DicomErrors for a slide that cannot
-    be read.
+    inflated : a data set that its meta information calls deflated is so no longer
+
+    Raises NotDicomError for what is no DICOM object, DeflatedDataSetError for a slide that has to
+    be inflated first, and other DicomErrors for one that cannot be read.
     """
+    if not inflated:
+        start, transfer_syntax = yield from read_file_meta(object_size)
+        if transfer_syntax == TransferSyntax.DEFLATED:
+            return (yield from read_deflated(object_size, start, limits))
     layout = yield from read_layout(object_size, limits)
     parts = []
     for span in layout.header:
@@ -116,6 +126,49 @@ def read_instance(object_size: int, limits: Limits = DEFAULT_LIMITS) -> Steps[In
         head = yield from read_last_frame(layout, header.number_of_frames, _FIRST_LOOK)
         last = read_code_stream(head)
     return Instance(header, layout, items, stream, last)
+
+
+def read_deflated(object_size: int, start: int, limits: Limits) -> Steps[Stranger]:
+    """Look at the header of a deflated data set without inflating its pixels.
+
+    Returns what is no slide; raises DeflatedDataSetError for what may be one.
+    """
+    head = yield Range(0, start)
+    for most in (_DEFLATED_LOOK, limits.header_bytes):
+        data = head + (yield from _inflate_start(object_size, start, most))
+        try:
+            layout = run_on_bytes(read_layout(len(data), limits), data)
+        except MalformedDicomError:
+            if most == limits.header_bytes or len(data) < most:
+                raise
+            continue
+        header = parse_header(
+            b"".join(data[o : o + n] for o, n in layout.header), layout.encoding, b""
+        )
+        if header.sop_class_uid not in SHOWN_SOP_CLASSES:
+            return Stranger(header)
+        element = layout.pixel_data
+        if element is not None:
+            length = limits.inflated_bytes if element.length is None else element.length
+            raise DeflatedDataSetError(start, element.offset + length)
+    raise MalformedDicomError("has no pixel data")
+
+
+def _inflate_start(object_size: int, start: int, most: int) -> Steps[bytes]:
+    """Up to `most` bytes of a deflated data set."""
+    inflater = zlib.decompressobj(wbits=-15)
+    parts: list[bytes] = []
+    size = 0
+    for at in range(start, object_size, _DEFLATED_LOOK):
+        chunk = yield Range(at, _DEFLATED_LOOK)
+        try:
+            parts.append(inflater.decompress(chunk, most - size))
+        except zlib.error as error:
+            raise MalformedDicomError(f"has a damaged deflate stream: {error}") from error
+        size += len(parts[-1])
+        if size >= most or inflater.eof:
+            break
+    return b"".join(parts)
 
 
 def _undecided(stream: CodeStream, header: Header) -> bool:

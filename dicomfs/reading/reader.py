@@ -313,7 +313,7 @@ class Reader:
                 chunks = await self._reads.run(obj.key, obj.name, fetch, deadline)
             paint = partial(order.paint, chunks or [], self._decoders)
             return await trio.to_thread.run_sync(
-                paint, abandon_on_cancel=False, limiter=self._workers
+                paint, abandon_on_cancel=True, limiter=self._workers
             )
 
         return self._tiles.begin((file, run, tile), make)

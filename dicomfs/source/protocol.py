@@ -105,6 +105,26 @@ class Source(Protocol):
         """Close what is open.  Reads under way finish; later ones raise SourceError."""
 
 
+class ScannableSource(Source, Protocol):
+    """A source that can be scanned: it can make deflated data sets readable, and says what it lacks.
+
+    problems : what could not be listed, known when the iterator of `objects` has ended
+    """
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What could not be listed the last time."""
+
+    def inflated(self, obj: SourceObject, start: int, size: int) -> SourceObject:
+        """The object with its deflate stream inflated, which this source reads from now on.
+
+        start : where the stream starts; what lies before it is kept as it is
+        size : bytes of the inflated object that are wanted
+
+        Blocks for as long as inflating takes, the first time.
+        """
+
+
 def printable(key: str) -> str:
     """A key or path as people and log files can have it: bytes that are not UTF-8 are escaped."""
     return key.encode("utf-8", "backslashreplace").decode()

@@ -263,8 +263,9 @@ def test_the_loop_can_end_while_a_tile_is_painted() -> None:
             await until(lambda: painter.at_work == 1)
             nursery.cancel_scope.cancel()
 
+    began = time.monotonic()
     run(main)
-    assert painter.at_work == 1
+    assert time.monotonic() - began < 30  # a painter gives up after 60
     painter.gate.set()
 
 
