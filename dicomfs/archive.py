@@ -67,6 +67,7 @@ class Archive:
         *,
         flavours: Sequence[str] = (),
         decode: bool = False,
+        blank_damaged: bool = False,
         exclude: Path | None = None,
         progress: Progress | None = None,
         limits: Limits = DEFAULT_LIMITS,
@@ -80,7 +81,9 @@ class Archive:
         local = InflatingSource(directory, cache_directory() / "inflated", limits)
         try:
             catalogue = scan(local, limits, progress)
-            options = LayoutOptions(tuple(Flavour(flavour) for flavour in flavours), decode)
+            options = LayoutOptions(
+                tuple(Flavour(flavour) for flavour in flavours), decode, blank_damaged
+            )
             slides = lay_out(catalogue, options, limits)
             about = {"version": __version__, "source": local.name}
             tree = make_tree(catalogue, slides, about)
@@ -183,16 +186,21 @@ class ArchiveFile(io.RawIOBase):
 
 
 def open_archive(
-    path: str | Path, *, flavours: Sequence[str] = (), decode: bool = False
+    path: str | Path,
+    *,
+    flavours: Sequence[str] = (),
+    decode: bool = False,
+    blank_damaged: bool = False,
 ) -> Archive:
     """Scan a directory of DICOM files and show its slides as virtual files, without a mount.
 
     flavours : kinds of TIFF ("svs", "ome", "tiff"); empty for the one that fits each slide
     decode : store all tiles decoded, for readers that lack a codec
+    blank_damaged : show missing frames blank; without, reading them is an error
 
     Raises UsageError where the path is no directory or a flavour is unknown.
     """
     unknown = sorted(set(flavours) - {flavour.value for flavour in Flavour})
     if unknown:
         raise UsageError(f"unknown flavour {', '.join(unknown)}; there are svs, ome and tiff")
-    return Archive.load(Path(path), flavours=flavours, decode=decode)
+    return Archive.load(Path(path), flavours=flavours, decode=decode, blank_damaged=blank_damaged)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from dicomfs.dicom.frames import FrameTable
 from dicomfs.slide.model import Slide
 from dicomfs.source.protocol import SourceObject
 
@@ -14,15 +12,13 @@ from dicomfs.source.protocol import SourceObject
 class CataloguedSlide:
     """A slide and where its instances lie.
 
-    pyramid_uid : tells the slides of one series apart; "" where a series has one slide
+    pyramid_uid : a UID that tells the slides of one series apart; "" where a series has one slide
     objects : the source objects of `slide.instances`, in their order
-    associated_frames : frame tables of those associated images that are a single frame, by kind
     """
 
     slide: Slide
     pyramid_uid: str
     objects: tuple[SourceObject, ...]
-    associated_frames: Mapping[str, FrameTable] = field(repr=False)
 
     @property
     def mtime_ns(self) -> int:

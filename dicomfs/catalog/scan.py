@@ -12,13 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from dicomfs.catalog.catalogue import Catalogue, CataloguedSlide, OtherSeries, Rejection
-from dicomfs.dicom.frames import FrameTable
-from dicomfs.dicom.instance import Instance, Stranger, read_instance
+from dicomfs.dicom.instance import Instance, Stranger
+from dicomfs.dicom.read import read_instance
 from dicomfs.errors import DeflatedDataSetError, DicomfsError, Fault, NotDicomError, RejectedError
 from dicomfs.limits import Limits
 from dicomfs.slide.build import build_slide, split_pyramids
-from dicomfs.slide.model import Slide
-from dicomfs.source.protocol import ScannableSource, Source, SourceObject
+from dicomfs.source.protocol import ScannableSource, SourceObject
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ def scan(source: ScannableSource, limits: Limits, progress: Progress | None = No
     unlisted = [
         Rejection("", "not-listed", problem.message, (problem.key,)) for problem in source.problems
     ]
-    return catalogue(source, found, unlisted, limits)
+    return catalogue(found, unlisted)
 
 
 def _look_at(source: ScannableSource, obj: SourceObject, limits: Limits) -> _Found:
@@ -74,9 +73,7 @@ def _look_at(source: ScannableSource, obj: SourceObject, limits: Limits) -> _Fou
         return _Found(obj, Rejection("", "internal", "could not be parsed", (obj.key,)))
 
 
-def catalogue(
-    source: Source, found: Sequence[_Found], unlisted: Sequence[Rejection], limits: Limits
-) -> Catalogue:
+def catalogue(found: Sequence[_Found], unlisted: Sequence[Rejection]) -> Catalogue:
     """Group what was found by series, over the whole source, and build the slides.
 
     unlisted : what could not even be looked at
@@ -101,9 +98,11 @@ def catalogue(
             rejected.append(one.facts)
     slides: list[CataloguedSlide] = []
     for uid, members in series.items():
-        for part in _pyramids(members):
+        for pyramid_uid, part in _pyramids(members):
             try:
-                slides.append(_catalogue_slide(source, part, len(part) < len(members), limits))
+                slide = build_slide([instance for _, instance in part])
+                objects = tuple(obj for obj, _ in part)
+                slides.append(CataloguedSlide(slide, pyramid_uid, objects))
             except RejectedError as error:
                 files = tuple(obj.key for obj, _ in part)
                 rejected.append(Rejection(uid, error.code, str(error), files))
@@ -117,35 +116,7 @@ def catalogue(
 
 def _pyramids(
     members: Sequence[tuple[SourceObject, Instance]],
-) -> Iterable[list[tuple[SourceObject, Instance]]]:
+) -> Iterable[tuple[str, list[tuple[SourceObject, Instance]]]]:
     by_identity = {id(instance): obj for obj, instance in members}
-    for pyramid in split_pyramids([instance for _, instance in members]):
-        yield [(by_identity[id(instance)], instance) for instance in pyramid]
-
-
-def _catalogue_slide(
-    source: Source, members: Sequence[tuple[SourceObject, Instance]], partial: bool, limits: Limits
-) -> CataloguedSlide:
-    slide = build_slide([instance for _, instance in members])
-    objects = tuple(obj for obj, _ in members)
-    uids = [instance.header.pyramid_uid for _, instance in members]
-    pyramid_uid = next((uid for uid in uids if uid), "") if partial else ""
-    frames = _associated_frames(source, slide, objects, limits)
-    return CataloguedSlide(slide, pyramid_uid, objects, frames)
-
-
-def _associated_frames(
-    source: Source, slide: Slide, objects: Sequence[SourceObject], limits: Limits
-) -> dict[str, FrameTable]:
-    """Where the frames of the single-frame associated images lie; damaged ones are left out."""
-    tables: dict[str, FrameTable] = {}
-    for kind, level in slide.associated.items():
-        if level.frames != 1:
-            continue
-        member = level.members[0]
-        try:
-            steps = slide.instances[member].frame_table(limits)
-            tables[kind] = source.run(objects[member], steps)
-        except DicomfsError as error:
-            log.warning("the %s of %s cannot be read: it %s", kind, objects[member].key, error)
-    return tables
+    for uid, pyramid in split_pyramids([instance for _, instance in members]):
+        yield uid, [(by_identity[id(instance)], instance) for instance in pyramid]

@@ -75,6 +75,18 @@ class SharedPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class Palette:
+    """The palette colour lookup table, PS3.3 C.7.6.3.1.5 and C.7.6.3.1.6.
+
+    first : the sample value that the first entry stands for; smaller values have it too
+    colours : red, green and blue of each entry, 8 bit, interleaved
+    """
+
+    first: int
+    colours: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """What the data set of an instance says.  Sizes are in pixels; 0 or "" where absent."""
 
@@ -92,6 +104,7 @@ class Header:
     signed: bool
     photometric_interpretation: str
     planar: bool
+    palette: Palette | None
     number_of_frames: int
     total_columns: int
     total_rows: int
@@ -157,6 +170,7 @@ def parse_header(data: bytes, encoding: Encoding, first_item: bytes) -> Header:
         signed=top.integer("PixelRepresentation") == 1,
         photometric_interpretation=top.text("PhotometricInterpretation").upper(),
         planar=top.integer("PlanarConfiguration") == 1,
+        palette=_palette(top, encoding),
         number_of_frames=max(1, top.integer("NumberOfFrames", 1)),
         total_columns=top.integer("TotalPixelMatrixColumns"),
         total_rows=top.integer("TotalPixelMatrixRows"),
@@ -229,6 +243,27 @@ def _origin(top: Attributes) -> tuple[float, float] | None:
     x = item.number("XOffsetInSlideCoordinateSystem")
     y = item.number("YOffsetInSlideCoordinateSystem")
     return None if x is None or y is None else (x, y)
+
+
+def _palette(top: Attributes, encoding: Encoding) -> Palette | None:
+    planes: list[bytes] = []
+    first = 0
+    for colour in ("Red", "Green", "Blue"):
+        described = top.floats(f"{colour}PaletteColorLookupTableDescriptor")
+        data = top.binary(f"{colour}PaletteColorLookupTableData")
+        if len(described) != 3 or data is None:
+            return None
+        entries = int(described[0]) or 65536
+        first = int(described[1])
+        if described[2] > 8 or len(data) >= 2 * entries:
+            # Entries are words; the more significant byte is what eight bits can show.
+            data = data[0::2] if encoding.big_endian else data[1::2]
+            if described[2] <= 8 and not any(data):
+                return None
+        planes.append(data[:entries])
+    if len({len(plane) for plane in planes}) != 1 or not planes[0]:
+        return None
+    return Palette(first, bytes(value for entry in zip(*planes, strict=True) for value in entry))
 
 
 def _concatenation(top: Attributes) -> Concatenation | None:

@@ -13,12 +13,20 @@ _TS = "1.2.840.10008.1.2"
 
 
 class SopClass(StrEnum):
-    """SOP classes that dicomfs shows."""
+    """SOP classes that dicomfs shows: tiled pyramids, and single frames from a microscope."""
 
     WHOLE_SLIDE_MICROSCOPY = f"{_SOP}.77.1.6"
+    CONFOCAL_TILED_PYRAMIDAL = f"{_SOP}.77.1.9"
+    VL_MICROSCOPIC = f"{_SOP}.77.1.2"
+    VL_SLIDE_COORDINATES_MICROSCOPIC = f"{_SOP}.77.1.3"
 
 
 SHOWN_SOP_CLASSES = frozenset(SopClass)
+
+SINGLE_IMAGE_SOP_CLASSES = frozenset(
+    (SopClass.VL_MICROSCOPIC, SopClass.VL_SLIDE_COORDINATES_MICROSCOPIC)
+)
+"""Classes of which every instance is an image of its own, not a part of a slide."""
 
 
 class TransferSyntax(StrEnum):

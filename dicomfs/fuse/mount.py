@@ -41,9 +41,6 @@ _GRACE = 2.0
 # Requests answered at the same time; stalled ones must not use them all up.
 _MOST_TASKS = 256
 
-# Tasks that stay when there is nothing to do; each that goes frees a megabyte and comes back.
-_IDLE_TASKS = 8
-
 _OPTIONS = ("ro", "nosuid", "nodev", "noexec", "default_permissions", "subtype=dicomfs")
 
 # Characters that need no escape in the value of an option.
@@ -117,7 +114,7 @@ async def _run(
 async def _serve(course: _Course) -> None:
     try:
         with course.scope:
-            await pyfuse3.main(min_tasks=_IDLE_TASKS, max_tasks=_MOST_TASKS)
+            await pyfuse3.main(max_tasks=_MOST_TASKS)
     except Exception as error:
         log.critical("the connection to the kernel broke", exc_info=error)
         course.failure = f"the connection to the kernel broke: {error}"

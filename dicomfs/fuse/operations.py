@@ -32,7 +32,8 @@ LARGEST_READ = 1024 * 1024
 """Bytes of the largest read that the kernel sends (256 pages)."""
 
 # Not the size of a good read: C's stdio and Python's `open` buffer as much as st_blksize says, and
-# would read that much for every tile of a slide.  `cp` and `cat` read 128 KiB and more anyway.
+# would read that much for every tile of a slide (1 MiB: 2.4 ms for 48 KB at random, 4 KiB: 0.3 ms).
+# `cp` and `cat` read 128 KiB and more anyway.
 _BLOCK_SIZE = 4096
 
 # The unit of st_blocks, whatever st_blksize is.

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicomfs.dicom.codestream import Codec, CodeStream, Colour, read_code_stream
+from dicomfs.dicom.header import Palette
 from dicomfs.errors import DamagedFrameError
 from dicomfs.limits import Limits
 from dicomfs.slide.encoding import DEFLATE, NATIVE, RLE, PixelEncoding
@@ -49,15 +50,27 @@ def decode_frame(
         samples = _decode_stream(data, encoding.codec, colour)
     if samples.ndim == 3 and samples.shape[2] == 1:
         samples = samples[:, :, 0]
-    expected = 2 if encoding.samples == 1 else 3
+    expected = 2 if encoding.stored_samples == 1 else 3
     if samples.ndim != expected or samples.shape[0] > height or samples.shape[1] > width:
         raise DamagedFrameError(f"a frame decodes to the shape {samples.shape}")
+    if encoding.palette is not None:
+        return _look_up(samples, encoding.palette)
+    if encoding.inverted:
+        top = (1 << encoding.precision) - 1 if not encoding.signed else -1
+        samples = top - samples
     return samples.astype(_dtype(encoding), copy=False)
 
 
+def _look_up(samples: Samples, palette: Palette) -> Samples:
+    """Indices to colours; indices outside the table have its first or last entry."""
+    colours = np.frombuffer(palette.colours, np.uint8).reshape(-1, 3)
+    return colours[np.clip(samples.astype(np.int64) - palette.first, 0, len(colours) - 1)]
+
+
 def _dtype(encoding: PixelEncoding) -> np.dtype[Any]:
+    """Of a stored sample, little endian."""
     kind = "i" if encoding.signed else "u"
-    return np.dtype(f"<{kind}{encoding.bits // 8}")
+    return np.dtype(f"<{kind}{encoding.stored_bytes}")
 
 
 def _check(data: bytes, encoding: PixelEncoding, width: int, height: int) -> CodeStream:
@@ -65,10 +78,14 @@ def _check(data: bytes, encoding: PixelEncoding, width: int, height: int) -> Cod
     stream = read_code_stream(data[:65536]) or read_code_stream(data)
     if stream is None:
         raise DamagedFrameError("a frame does not start with the markers of its code stream")
-    if stream.components != encoding.samples or stream.width > width or stream.height > height:
+    if (
+        stream.components != encoding.stored_samples
+        or stream.width > width
+        or stream.height > height
+    ):
         raise DamagedFrameError(
             f"a frame has {stream.components} components of {stream.width} x {stream.height}"
-            f" pixels where {encoding.samples} of {width} x {height} belong"
+            f" pixels where {encoding.stored_samples} of {width} x {height} belong"
         )
     return stream
 
@@ -100,14 +117,14 @@ def _decode_jpeg(data: bytes, colour: Colour) -> Samples:
 
 def _plain(data: bytes, encoding: PixelEncoding, width: int, height: int) -> Samples:
     """Samples that are only packed: native, deflated, or run-length encoded (PS3.5 annex G)."""
-    size = width * height * encoding.samples * encoding.bits // 8
+    size = width * height * encoding.stored_samples * encoding.stored_bytes
     planar, big_endian = encoding.planar, encoding.big_endian
     if encoding.codec == RLE:
         data = _unpack_rle(data, size)
-        planar, big_endian = encoding.samples > 1, False
-        if encoding.bits == 16:
+        planar, big_endian = encoding.stored_samples > 1, False
+        if encoding.stored_bytes == 2:
             # Segments hold the bytes of a sample from the most significant down (PS3.5 G.2).
-            parts = np.frombuffer(data, np.uint8).reshape(encoding.samples, 2, -1)
+            parts = np.frombuffer(data, np.uint8).reshape(encoding.stored_samples, 2, -1)
             data = parts[:, ::-1].transpose(0, 2, 1).tobytes()
     elif encoding.codec == DEFLATE:
         data = _inflate(data, size)
@@ -121,12 +138,12 @@ def _plain(data: bytes, encoding: PixelEncoding, width: int, height: int) -> Sam
     if big_endian and dtype.itemsize == 1:
         data, big_endian = _swap_words(data), False
     flat = np.frombuffer(data[:size], dtype.newbyteorder(">") if big_endian else dtype)
-    if encoding.samples == 1:
+    if encoding.stored_samples == 1:
         return flat.reshape(height, width)
     if planar:
-        samples = flat.reshape(encoding.samples, height, width).transpose(1, 2, 0)
+        samples = flat.reshape(encoding.stored_samples, height, width).transpose(1, 2, 0)
     else:
-        samples = flat.reshape(height, width, encoding.samples)
+        samples = flat.reshape(height, width, encoding.stored_samples)
     return ycbcr_to_rgb(samples) if encoding.colour is Colour.YCBCR else samples
 
 

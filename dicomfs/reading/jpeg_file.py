@@ -30,19 +30,15 @@ _QUALITIES = (92, 80, 60, 30, 5)
 
 
 def jpeg_file(
-    slide: Slide,
-    kind: str,
-    objects: Sequence[SourceObject],
-    frames: FrameTable | None,
-    limits: Limits,
+    slide: Slide, kind: str, objects: Sequence[SourceObject], limits: Limits
 ) -> VirtualFile:
     """The virtual JPEG file of an associated image.
 
     objects : the source objects of `slide.instances`
-    frames : the image's frame table where it is known
     """
     level = slide.associated[kind]
     members = tuple(objects[member] for member in level.members)
+    frames = slide.instances[level.members[0]].single_frame
     if frames is not None and _is_a_file(level) and frames.ranges(0):
         builder = ExtentTableBuilder()
         for offset, size in frames.ranges(0):

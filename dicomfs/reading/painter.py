@@ -39,6 +39,7 @@ class PicturePainter:
     pictures : those whose tiles have to be made; the key of a run is that of its picture
     members : the instances of the slide that the virtual file is made of, in the file's order
     tables : their frame tables, by position in `members`
+    blank_damaged : leave blank what is missing or cannot be decoded, instead of raising
     """
 
     def __init__(
@@ -48,7 +49,10 @@ class PicturePainter:
         members: Sequence[int],
         tables: Mapping[int, FrameTable],
         limits: Limits,
+        *,
+        blank_damaged: bool = False,
     ) -> None:
+        self._blank_damaged = blank_damaged
         self._slide = slide
         self._limits = limits
         self._tables = {members[file]: (file, table) for file, table in tables.items()}
@@ -84,7 +88,12 @@ class PicturePainter:
             data = b"".join(next(remaining) for _ in patch.ranges)
             header = self._slide.instances[patch.member].header
             encoding = self._encodings[patch.member]
-            samples = decode_frame(data, encoding, header.columns, header.rows, self._limits)
+            try:
+                samples = decode_frame(data, encoding, header.columns, header.rows, self._limits)
+            except DamagedFrameError:
+                if not self._blank_damaged:
+                    raise
+                continue
             _paste(canvas, samples, patch.x - left, patch.y - top)
         if picture.rendered:
             canvas = shrink(canvas, picture.width, picture.height)
@@ -138,7 +147,7 @@ class PicturePainter:
     def _patch(self, member: int, frame: int, x: int, y: int) -> _Patch:
         file, table = self._tables[member]
         ranges = tuple(SourceRange(file, *part) for part in table.ranges(frame))
-        if not ranges:
+        if not ranges and not self._blank_damaged:
             raise DamagedFrameError(f"frame {frame + 1} is missing")
         return _Patch(member, x, y, ranges)
 

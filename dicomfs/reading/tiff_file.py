@@ -36,7 +36,14 @@ class TiffResolver:
         if not self.plan.runs:
             return Resolved(table, None, table.nbytes)
         pictures = [run.picture for run in self.plan.runs.values()]
-        painter = PicturePainter(self.plan.slide, pictures, self.plan.members, tables, self.limits)
+        painter = PicturePainter(
+            self.plan.slide,
+            pictures,
+            self.plan.members,
+            tables,
+            self.limits,
+            blank_damaged=self.plan.blank_damaged,
+        )
         return Resolved(table, painter, table.nbytes + painter.nbytes)
 
 

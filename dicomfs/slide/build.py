@@ -10,11 +10,14 @@ from dataclasses import dataclass, replace
 
 from dicomfs.dicom.header import Header, OpticalPath
 from dicomfs.dicom.instance import Instance
+from dicomfs.dicom.uids import SINGLE_IMAGE_SOP_CLASSES
 from dicomfs.errors import RejectedError
 from dicomfs.slide.encoding import PixelEncoding, decide_encoding
 from dicomfs.slide.grouping import Roles, Source, sort_by_role
 from dicomfs.slide.model import Channel, Level, Note, Placement, Slide
 from dicomfs.slide.placement import Matrix, PlacedFrames, matrix_of, place_frames
+
+_LISTED_FRAMES = 50
 
 _ChannelKey = tuple[str, str]  # Acquisition UID or "", Optical Path Identifier
 
@@ -26,7 +29,7 @@ class _Image:
     source: Source
     matrix: Matrix
     encoding: PixelEncoding
-    whole_frames: bool  # as far as the first and the last frame tell
+    whole_frames: bool  # as far as the first frame and one at the edge tell
     placed: tuple[tuple[int, PlacedFrames], ...]  # member, frames
 
     @property
@@ -57,6 +60,7 @@ def build_slide(instances: Sequence[Instance]) -> Slide:
     spacing_um = _plane_spacing(base, planes_um)
     if len(planes_um) > 1 and spacing_um is None:
         notes.append(Note("no-plane-spacing", "the distance of the focal planes is not known"))
+    notes += _damage(instances)
     if levels[0][0].spacing_mm is None:
         notes.append(Note("no-spacing", "the size of a pixel is not known"))
     return Slide(
@@ -76,16 +80,27 @@ def build_slide(instances: Sequence[Instance]) -> Slide:
     )
 
 
-def split_pyramids(instances: Sequence[Instance]) -> list[tuple[Instance, ...]]:
-    """Split the instances of a series by Pyramid UID (0008,0019).
+def split_pyramids(instances: Sequence[Instance]) -> list[tuple[str, tuple[Instance, ...]]]:
+    """Split the instances of a series into what makes a slide each.
 
-    Images that name no pyramid (labels, overviews, and files from before pyramids had a name) go
-    with each of them.
+    Returns for each slide the UID that tells it from the others of the series, "" for the only one,
+    and its instances.  Instances belong together by Pyramid UID (0008,0019); images that name no
+    pyramid (labels, overviews, and files from before pyramids had a name) go with each.  Every
+    instance of a class without pyramids is an image of its own.
     """
-    uids = list(dict.fromkeys(i.header.pyramid_uid for i in instances if i.header.pyramid_uid))
-    if len(uids) < 2:
-        return [tuple(instances)]
-    return [tuple(i for i in instances if i.header.pyramid_uid in (uid, "")) for uid in uids]
+    single = [i for i in instances if i.header.sop_class_uid in SINGLE_IMAGE_SOP_CLASSES]
+    tiled = [i for i in instances if i.header.sop_class_uid not in SINGLE_IMAGE_SOP_CLASSES]
+    by_uid = {instance.header.sop_instance_uid: instance for instance in reversed(single)}
+    found: list[tuple[str, tuple[Instance, ...]]] = [
+        (uid, (instance,)) for uid, instance in reversed(by_uid.items())
+    ]
+    uids = list(dict.fromkeys(i.header.pyramid_uid for i in tiled if i.header.pyramid_uid))
+    split = [(uid, tuple(i for i in tiled if i.header.pyramid_uid in (uid, ""))) for uid in uids]
+    if len(split) > 1:
+        return [*split, *found]
+    if tiled:
+        return [("", tuple(tiled)), *found]
+    return found if len(found) > 1 else [("", instances) for _, instances in found]
 
 
 def _promote(roles: Roles, notes: list[Note]) -> Roles:
@@ -149,13 +164,13 @@ def _image(instances: Sequence[Instance], source: Source, notes: list[Note]) -> 
 
 
 def _whole_frames(instance: Instance, encoding: PixelEncoding) -> bool:
-    """Whether the first and the last frame have the size of a tile and the same encoding.
+    """Whether the first frame and one at the edge have the size of a tile and one encoding.
 
-    Writers that cut frames at the edge of the slide cut the last one; those that mix encodings
-    made the small last frame differently.
+    Writers that cut frames at the edge of the slide cut that one; those that mix encodings made it
+    in another way than the first.
     """
     header = instance.header
-    for stream in (instance.code_stream, instance.last_stream):
+    for stream in (instance.code_stream, instance.edge_stream):
         if stream is None or not stream.width:
             continue
         if (stream.width, stream.height) != (header.columns, header.rows):
@@ -335,6 +350,22 @@ def _without_padding(level: Level, base: Level) -> Level:
         width=min(level.width, max(1, round(width))),
         height=min(level.height, max(1, round(height))),
     )
+
+
+def _damage(instances: Sequence[Instance]) -> list[Note]:
+    """What is wrong with the pixel data of the instances."""
+    notes: list[Note] = []
+    for instance in instances:
+        uid = instance.header.sop_instance_uid
+        notes += [
+            Note("pixel-data", f"{problem} (instance {uid})") for problem in instance.problems
+        ]
+        if instance.missing_frames:
+            shown = ", ".join(str(frame + 1) for frame in instance.missing_frames[:_LISTED_FRAMES])
+            more = ", …" if len(instance.missing_frames) > _LISTED_FRAMES else ""
+            text = f"these frames cannot be read: {shown}{more} (instance {uid})"
+            notes.append(Note("damaged-frames", text))
+    return notes
 
 
 def _plane_spacing(header: Header, planes_um: tuple[float, ...]) -> float | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dicomfs.dicom.codestream import Codec, CodeStream, Colour
-from dicomfs.dicom.header import Header
+from dicomfs.dicom.header import Header, Palette
 from dicomfs.dicom.instance import Instance
 from dicomfs.dicom.uids import TransferSyntax, is_jpip, is_video, transfer_syntax_name
 from dicomfs.errors import RejectedError
@@ -29,7 +29,9 @@ class PixelEncoding:
         YCBCR means that a reader has to convert
     sampling : sampling of luma relative to chroma, (horizontal, vertical)
     bits : bits allocated of a decoded sample, 8 or 16; precision : bits that are used
-    samples : samples per pixel
+    samples : samples per pixel once decoded
+    palette : for samples that are indices of colours; the decoded pixels are RGB then
+    inverted : whether the smallest grey is white (MONOCHROME1)
     big_endian, planar, signed : of native samples; 8-bit samples in words of 16 are swapped too
     self_marked : whether a decoder that knows nothing else finds the right colours
     """
@@ -47,6 +49,18 @@ class PixelEncoding:
     planar: bool = False
     signed: bool = False
     self_marked: bool = False
+    palette: Palette | None = None
+    inverted: bool = False
+
+    @property
+    def stored_samples(self) -> int:
+        """Samples per pixel of a frame as it is stored."""
+        return 1 if self.palette is not None else self.samples
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of a stored sample that is only packed, not compressed."""
+        return 2 if self.palette is not None and self.precision > 8 else self.bits // 8
 
     @property
     def native(self) -> bool:
@@ -85,10 +99,27 @@ def decide_encoding(instance: Instance) -> PixelEncoding:
         )
     stream = instance.code_stream
     if stream is None:
-        return _without_stream(instance)
-    if stream.codec is Codec.JPEG_XL:
-        return _from_header(header, stream.codec, syntax)
-    return _from_stream(header, stream, syntax)
+        encoding = _without_stream(instance)
+    elif stream.codec is Codec.JPEG_XL:
+        encoding = _from_header(header, stream.codec, syntax)
+    else:
+        encoding = _from_stream(header, stream, syntax)
+    return _with_palette(encoding, header)
+
+
+def _with_palette(encoding: PixelEncoding, header: Header) -> PixelEncoding:
+    """What the photometric interpretation makes of single samples (PS3.3 C.7.6.3.1.2)."""
+    if encoding.samples != 1:
+        return encoding
+    if header.photometric_interpretation == "MONOCHROME1":
+        return replace(encoding, inverted=True)
+    if header.photometric_interpretation != "PALETTE COLOR":
+        return encoding
+    if header.palette is None:
+        raise RejectedError("palette", "has palette colour without a palette that can be read")
+    return replace(
+        encoding, palette=header.palette, samples=3, bits=8, colour=Colour.RGB, signed=False
+    )
 
 
 def _from_stream(header: Header, stream: CodeStream, syntax: str) -> PixelEncoding:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from dicomfs.dicom.header import Header
 from dicomfs.dicom.instance import Instance
+from dicomfs.dicom.uids import SINGLE_IMAGE_SOP_CLASSES
 from dicomfs.slide.model import Note
 
 ASSOCIATED = {"LABEL": "label", "OVERVIEW": "overview", "THUMBNAIL": "thumbnail"}
@@ -48,7 +49,9 @@ def sort_by_role(instances: Sequence[Instance]) -> Roles:
     for source in _concatenations(instances, _without_duplicates(instances, notes)):
         header = instances[source.members[0]].header
         flavour = header.flavour
-        if flavour in ASSOCIATED:
+        if header.sop_class_uid in SINGLE_IMAGE_SOP_CLASSES:
+            volumes.append(source)
+        elif flavour in ASSOCIATED:
             associated.setdefault(ASSOCIATED[flavour], []).append(source)
         elif flavour in ("VOLUME", ""):
             if not flavour:

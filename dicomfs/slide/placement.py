@@ -67,6 +67,13 @@ class Matrix:
 def matrix_of(header: Header) -> Matrix:
     """The total pixel matrix; that of a single frame where the attributes are missing."""
     width, height = header.total_columns, header.total_rows
+    associated = header.flavour in ("LABEL", "OVERVIEW", "THUMBNAIL")
+    if (
+        associated
+        and header.number_of_frames == 1
+        and (width > header.columns or height > header.rows)
+    ):
+        width, height = header.columns, header.rows  # real files carry the slide's size there
     if not width or not height:
         if header.number_of_frames > 1:
             raise RejectedError(
@@ -90,7 +97,7 @@ def place_frames(instance: Instance, notes: list[Note], first_frame: int = 0) ->
     matrix = matrix_of(header)
     items = instance.items
     if header.dimension_organization == "TILED_FULL":
-        placed = _by_order(header, matrix, first_frame)
+        placed = _by_order(instance, matrix, first_frame)
         if placed is not None:
             return placed
     if items is not None and len(items) == header.number_of_frames and (items.columns > 0).any():
@@ -103,7 +110,7 @@ def place_frames(instance: Instance, notes: list[Note], first_frame: int = 0) ->
         return [
             PlacedFrames(_path(header, items), _z(header, items), frames, range(cell, cell + 1))
         ]
-    placed = _by_order(header, matrix, first_frame)
+    placed = _by_order(instance, matrix, first_frame)
     if placed is None:
         raise RejectedError(
             "frame-count",
@@ -132,14 +139,18 @@ def _micrometres(z: float) -> float:
     return round(z, 3) + 0.0
 
 
-def _by_order(header: Header, matrix: Matrix, first_frame: int) -> list[PlacedFrames] | None:
+def _by_order(instance: Instance, matrix: Matrix, first_frame: int) -> list[PlacedFrames] | None:
     """TILED_FULL: columns fastest, then rows, then focal planes, then optical paths.
 
-    None where the number of frames does not fit.
+    None where the number of frames does not fit, and neither does that of the frames found.
     """
-    count = header.number_of_frames
-    fitted = _planes(header, matrix, first_frame + count, exact=header.concatenation is None)
-    if fitted is None:
+    header = instance.header
+    exact = header.concatenation is None
+    for count in (header.number_of_frames, header.number_of_frames - instance.lost_at_end):
+        fitted = _planes(header, matrix, first_frame + count, exact=exact)
+        if fitted is not None:
+            break
+    else:
         return None
     paths, planes = fitted
     step = header.measures.between_planes

@@ -106,7 +106,7 @@ class Source(Protocol):
 
 
 class ScannableSource(Source, Protocol):
-    """A source that can be scanned: it can make deflated data sets readable, and says what it lacks.
+    """A source that can be scanned: it makes deflated data sets readable and says what it lacks.
 
     problems : what could not be listed, known when the iterator of `objects` has ended
     """

@@ -34,10 +34,13 @@ def shown_plane(slide: Slide) -> int:
     return (len(slide.focal_planes_um) - 1) // 2
 
 
-def plan_flavour(slide: Slide, flavour: Flavour, *, decode: bool = False) -> TiffPlan:
+def plan_flavour(
+    slide: Slide, flavour: Flavour, *, decode: bool = False, blank_damaged: bool = False
+) -> TiffPlan:
     """Plan the virtual TIFF of a slide in a flavour.
 
     decode : store all tiles decoded, for readers that lack a codec
+    blank_damaged : show missing frames blank; without, reading them is an error
     """
     pictures = Pictures(slide, flavour, decode=decode)
     if flavour is Flavour.OME:
@@ -46,4 +49,4 @@ def plan_flavour(slide: Slide, flavour: Flavour, *, decode: bool = False) -> Tif
         chain = svs.directories(slide, pictures, shown_plane(slide))
     else:
         chain = generic.directories(slide, pictures, shown_plane(slide))
-    return plan_tiff(slide, chain, pictures.made)
+    return plan_tiff(slide, chain, pictures.made, blank_damaged=blank_damaged)

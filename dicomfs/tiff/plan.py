@@ -59,7 +59,8 @@ class TiffPlan:
 
     members : the instances whose bytes it shows or decodes, by index in `Slide.instances`; source
         file numbers of the extents are positions in this tuple
-    blanks : for each picture with gaps, by its key, offset and size of its blank tile
+    blanks : for each picture that needs one, by its key, offset and size of its blank tile
+    blank_damaged : whether missing frames show the blank tile; their reading is an error otherwise
     """
 
     slide: Slide = field(repr=False)
@@ -70,6 +71,7 @@ class TiffPlan:
     blank_bytes: tuple[bytes, ...] = field(repr=False)
     spans: Mapping[int, Span]
     runs: Mapping[int, Run]
+    blank_damaged: bool
     table: ExtentTable = field(repr=False)
 
     @property
@@ -123,15 +125,18 @@ class TiffPlan:
         blank_at, blank_size = self.blanks.get(picture.key, (self.fault_at, FAULT_SLOT))
         offsets = np.full(len(grid.frames), blank_at, np.int64)
         counts = np.full(len(grid.frames), blank_size, np.int64)
+        lost_at, lost_size = self.fault_at, FAULT_SLOT
+        if self.blank_damaged:
+            lost_at, lost_size = blank_at, blank_size
         broken = False
         for member in np.unique(grid.members[grid.members >= 0]).tolist():
             cells = np.flatnonzero(grid.members == member)
             table, span = tables[member], self.spans[member]
             found = table.offsets[grid.frames[cells]]
             there = found >= 0
-            offsets[cells] = np.where(there, span.base + found - span.at, self.fault_at)
-            counts[cells] = np.where(there, table.lengths[grid.frames[cells]], FAULT_SLOT)
-            broken |= not there.all()
+            offsets[cells] = np.where(there, span.base + found - span.at, lost_at)
+            counts[cells] = np.where(there, table.lengths[grid.frames[cells]], lost_size)
+            broken |= not there.all() and not self.blank_damaged
         return offsets, counts, broken
 
 
@@ -157,13 +162,22 @@ def _add_span(builder: ExtentTableBuilder, file: int, span: Span, table: FrameTa
     builder.zeros(start + span.size - builder.size)
 
 
-def plan_tiff(slide: Slide, chain: Sequence[Directory], pictures: Sequence[Picture]) -> TiffPlan:
-    """Lay out a TIFF of the given directories, which show the given pictures."""
+def plan_tiff(
+    slide: Slide,
+    chain: Sequence[Directory],
+    pictures: Sequence[Picture],
+    *,
+    blank_damaged: bool = False,
+) -> TiffPlan:
+    """Lay out a TIFF of the given directories, which show the given pictures.
+
+    blank_damaged : show missing frames as if there had never been any
+    """
     header = lay_out(chain)
     shown = [picture for picture in pictures if picture.storage.pass_through]
     made = [picture for picture in pictures if not picture.storage.pass_through]
     used = sorted({member for p in pictures for member in _members(p)})
-    blanks, blank_bytes, position = _blanks(slide, shown, header.size)
+    blanks, blank_bytes, position = _blanks(slide, shown, header.size, always=blank_damaged)
     position += FAULT_SLOT
     spans: dict[int, Span] = {}
     for member in sorted({member for picture in shown for member in _members(picture)}):
@@ -194,6 +208,7 @@ def plan_tiff(slide: Slide, chain: Sequence[Directory], pictures: Sequence[Pictu
         tuple(blank_bytes),
         spans,
         runs,
+        blank_damaged,
         builder.build(),
     )
 
@@ -216,14 +231,14 @@ def _span(slide: Slide, member: int, base: int) -> Span:
 
 
 def _blanks(
-    slide: Slide, pictures: Sequence[Picture], position: int
+    slide: Slide, pictures: Sequence[Picture], position: int, *, always: bool
 ) -> tuple[dict[int, tuple[int, int]], list[bytes], int]:
-    """Blank tiles for the pictures that have gaps; pictures of one kind share theirs."""
+    """Blank tiles for pictures that have gaps, or for all; pictures of one kind share theirs."""
     blanks: dict[int, tuple[int, int]] = {}
     stored: dict[bytes, int] = {}
     for picture in pictures:
         level = picture.level
-        if not level.missing(picture.plane):
+        if not always and not level.missing(picture.plane):
             continue
         colour = absent_colour(level.encoding, slide.absent_pixel_cielab(level))
         data = blank_tile(

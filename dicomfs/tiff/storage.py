@@ -92,6 +92,8 @@ _PHOTOMETRIC = {
 
 def _as_it_is(encoding: PixelEncoding, flavour: Flavour) -> Compression | None:
     """The compression under which a frame's own bytes are a tile; None where they cannot be."""
+    if encoding.palette is not None or encoding.inverted:
+        return None
     if encoding.native:
         plain = not (encoding.big_endian or encoding.planar or encoding.colour is Colour.YCBCR)
         return Compression.NONE if plain else None

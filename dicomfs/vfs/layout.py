@@ -40,10 +40,12 @@ class LayoutOptions:
 
     flavours : for every slide; empty for the one that fits it best
     decode : store all tiles decoded, for readers that lack a codec
+    blank_damaged : show missing frames blank; without, reading them is an error
     """
 
     flavours: tuple[Flavour, ...] = ()
     decode: bool = False
+    blank_damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +125,16 @@ def _slide_files(
     plans: dict[str, tuple[Flavour, TiffPlan]] = {}
     facts: dict[str, dict[str, Any]] = {}
     for flavour in flavours:
-        plan = plan_flavour(slide, flavour, decode=options.decode)
+        plan = plan_flavour(
+            slide, flavour, decode=options.decode, blank_damaged=options.blank_damaged
+        )
         name = stem + flavour.suffix
         plans[name] = (flavour, plan)
         files[name] = tiff_file(plan, entry.objects, limits)
         facts[name] = {"flavour": flavour.value, "size": plan.size}
     for kind in slide.associated:
         name = f"{stem}.{kind}.jpg"
-        frames = entry.associated_frames.get(kind)
-        files[name] = jpeg_file(slide, kind, entry.objects, frames, limits)
+        files[name] = jpeg_file(slide, kind, entry.objects, limits)
         facts[name] = {"flavour": "jpeg", "size": files[name].size}
     first_plan = next(iter(plans.values()))[1]
     summary = summarise(slide, _passes_through(slide, first_plan), facts)
