@@ -12,6 +12,7 @@ Reads PS3.3 C.8.12.6.1 (Plane Position (Slide)) and C.8.12.6.2 (Optical Path Ide
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +28,7 @@ _ROW = 0x0048021F
 _Z = 0x0040074A
 _PATH = 0x00480106
 _WANTED = (_COLUMN, _ROW, _Z, _PATH)
+_LENGTH = 0  # stands for the declared length of the item itself
 _CHUNK = 4 * 1024 * 1024
 _LARGEST_ITEM = 32 * 1024 * 1024
 _SHAPES = 8
@@ -88,8 +90,8 @@ class _Shape:
     """An expression that matches exactly one kind of item, and which values its groups hold."""
 
     pattern: re.Pattern[bytes]
-    groups: tuple[int, ...]  # the wanted tag of each capture group, in order
-    defined: bool  # group 1 holds the item's declared length
+    groups: tuple[int, ...]  # what each capture group holds: a wanted tag, or _LENGTH
+    defined: bool  # the first group holds the item's declared length
 
 
 class _ItemReader:
@@ -103,10 +105,8 @@ class _ItemReader:
         self.encoding = encoding
         self.limits = limits
         self.shapes: list[_Shape] = []
-        self.values: dict[int, list[bytes]] = {tag: [] for tag in _WANTED}
-        self.count = 0
+        self.columns = _Columns(encoding)
         self.first_item = b""
-        self.prefix = 4 if encoding.implicit_vr else 2  # bytes of length before each kept value
 
     def read(self) -> Steps[FrameItems]:
         span_start = self.pos
@@ -126,51 +126,39 @@ class _ItemReader:
             if header.tag == SEQUENCE_DELIMITER:
                 self.pos += 8
                 break
-            self._match_run(at)
-            if self.pos - self.window.base == at:
+            if not self._match_run(at):
                 yield from self._walk_one()
-            if self.count > self.limits.frames:
+            if self.columns.count > self.limits.frames:
                 raise LimitExceededError(f"has more than {self.limits.frames} frames")
-        return self._result()
+        return self.columns.result(self.first_item, self.pos)
 
-    def _match_run(self, at: int) -> None:
-        """Match as many items as the window holds with the shapes known so far."""
-        data = self.window.data
-        end = len(data)
+    def _match_run(self, at: int) -> bool:
+        """Match as many items as the window holds with one of the shapes known so far."""
+        end = len(self.window.data)
         if not self.delimited:
             end = min(end, self.stop - self.window.base)
-        moved = True
-        while moved:
-            moved = False
-            for index, shape in enumerate(self.shapes):
-                before = at
-                at = self._match_shape(shape, data, at, end)
-                if at != before:
-                    moved = True
-                    if index:
-                        self.shapes.insert(0, self.shapes.pop(index))
-                    break
-        self.pos = self.window.base + at
+        for index, shape in enumerate(self.shapes):
+            # A scanner goes on where its last match ended, so the items are contiguous.
+            scanner = shape.pattern.scanner(self.window.data, at, end)  # type: ignore[attr-defined]
+            found = list(iter(scanner.match, None))
+            if not found:
+                continue
+            columns = zip(*[match.groups() for match in found], strict=True)
+            values = dict(zip(shape.groups, columns, strict=True))
+            if shape.defined and not self._lengths_add_up(values.pop(_LENGTH), at, found[-1].end()):
+                continue
+            self.columns.add(len(found), values)
+            self.pos = self.window.base + found[-1].end()
+            if index:
+                self.shapes.insert(0, self.shapes.pop(index))
+            return True
+        return False
 
-    def _match_shape(self, shape: _Shape, data: bytes, at: int, end: int) -> int:
-        match = shape.pattern.match
-        uint = self.encoding.uint
-        sinks = [self.values[tag].append for tag in shape.groups]
-        absent = [self.values[tag].append for tag in _WANTED if tag not in shape.groups]
-        first = 1 if shape.defined else 0
-        count = 0
-        while found := match(data, at, end):
-            groups = found.groups()
-            if first and uint(groups[0]) != found.end() - at - 8:
-                break
-            for sink, value in zip(sinks, groups[first:], strict=True):
-                sink(value)
-            for sink in absent:
-                sink(b"")
-            at = found.end()
-            count += 1
-        self.count += count
-        return at
+    def _lengths_add_up(self, lengths: tuple[bytes, ...], start: int, end: int) -> bool:
+        """Whether the items are as long together as they declare."""
+        order = ">u4" if self.encoding.big_endian else "<u4"
+        declared = np.frombuffer(b"".join(lengths), order).astype(np.int64)
+        return int(declared.sum()) + 8 * len(declared) == end - start
 
     def _walk_one(self) -> Steps[None]:
         """Walk one item element by element, fetching more bytes as needed, and learn its shape."""
@@ -190,46 +178,76 @@ class _ItemReader:
                     ) from None
                 if size > _LARGEST_ITEM:
                     raise LimitExceededError("has a per-frame item of an absurd size") from None
-        if not self.count:
+        if not self.columns.count:
             self.first_item = bytes(self.window.data[at + 8 : end])
-        for tag in _WANTED:
-            self.values[tag].append(walk.found.get(tag, b""))
-        self.count += 1
+        self.columns.add(1, {tag: (raw,) for tag, raw in walk.found.items()})
         self.pos = self.window.base + end
         self.shapes.insert(0, walk.shape())
         del self.shapes[_SHAPES:]
 
-    def _result(self) -> FrameItems:
-        identifiers: dict[bytes, int] = {}
-        paths = [identifiers.setdefault(raw, len(identifiers)) for raw in self.values[_PATH]]
-        names = [raw[self.prefix :].decode("latin-1").strip(" \0") for raw in identifiers]
-        known = {name: index for index, name in enumerate(dict.fromkeys(n for n in names if n))}
-        renumber = np.array([known.get(name, -1) for name in names] or [0], np.int16)
+
+class _Columns:
+    """The wanted values of all items so far, as arrays, run by run.
+
+    Values come as they stand in the file, each behind the bytes of its length.
+    """
+
+    def __init__(self, encoding: Encoding) -> None:
+        self.count = 0
+        self._prefix = 4 if encoding.implicit_vr else 2
+        self._order = ">" if encoding.big_endian else "<"
+        self._integers: dict[int, list[npt.NDArray[np.int32]]] = {_COLUMN: [], _ROW: []}
+        self._z: list[npt.NDArray[np.float64]] = []
+        self._paths: list[npt.NDArray[np.int16]] = []
+        self._z_of: dict[bytes, float] = {}
+        self._path_of: dict[bytes, int] = {}
+        self._names: dict[str, int] = {}
+
+    def add(self, count: int, values: Mapping[int, Sequence[bytes]]) -> None:
+        """Add a run of `count` items; tags that they do not have are left out."""
+        self.count += count
+        for tag, runs in self._integers.items():
+            runs.append(self._as_integers(values.get(tag), count))
+        for raw in set(values.get(_Z, ())).difference(self._z_of):
+            self._z_of[raw] = _decimal(raw[self._prefix :])
+        for raw in dict.fromkeys(values.get(_PATH, ())):
+            if raw not in self._path_of:
+                self._path_of[raw] = self._number(raw)
+        z, paths = values.get(_Z), values.get(_PATH)
+        if z is None:
+            self._z.append(np.full(count, np.nan))
+        else:
+            self._z.append(np.fromiter(map(self._z_of.__getitem__, z), np.float64, count))
+        if paths is None:
+            self._paths.append(np.full(count, -1, np.int16))
+        else:
+            self._paths.append(np.fromiter(map(self._path_of.__getitem__, paths), np.int16, count))
+
+    def _number(self, raw: bytes) -> int:
+        name = raw[self._prefix :].decode("latin-1").strip(" \0")
+        if len(self._names) >= np.iinfo(np.int16).max:
+            raise LimitExceededError("names an absurd number of optical paths")
+        return self._names.setdefault(name, len(self._names)) if name else -1
+
+    def _as_integers(self, raws: Sequence[bytes] | None, count: int) -> npt.NDArray[np.int32]:
+        width = self._prefix + 4
+        if raws is None or len(raws[0]) != width:
+            return np.zeros(count, np.int32)
+        layout = np.dtype([("length", f"V{self._prefix}"), ("value", f"{self._order}i4")])
+        return np.frombuffer(b"".join(raws), layout)["value"].astype(np.int32)
+
+    def result(self, first_item: bytes, end: int) -> FrameItems:
+        """Everything that was added."""
+        empty = np.zeros(0, np.int32)
         return FrameItems(
-            self._integers(_COLUMN),
-            self._integers(_ROW),
-            self._decimals(_Z),
-            renumber[np.array(paths, np.intp)],
-            tuple(known),
-            self.first_item,
-            self.pos,
+            np.concatenate([empty, *self._integers[_COLUMN]]),
+            np.concatenate([empty, *self._integers[_ROW]]),
+            np.concatenate([np.zeros(0), *self._z]),
+            np.concatenate([empty.astype(np.int16), *self._paths]),
+            tuple(self._names),
+            first_item,
+            end,
         )
-
-    def _integers(self, tag: int) -> npt.NDArray[np.int32]:
-        whole = self.prefix + 4
-        values = [raw[-4:] if len(raw) == whole else b"\0\0\0\0" for raw in self.values[tag]]
-        order = ">i4" if self.encoding.big_endian else "<i4"
-        return np.frombuffer(b"".join(values), order).astype(np.int32)
-
-    def _decimals(self, tag: int) -> npt.NDArray[np.float64]:
-        seen: dict[bytes, float] = {}
-        out = np.empty(len(self.values[tag]), np.float64)
-        for index, raw in enumerate(self.values[tag]):
-            value = seen.get(raw)
-            if value is None:
-                value = seen[raw] = _decimal(raw[self.prefix :])
-            out[index] = value
-        return out
 
 
 def _decimal(raw: bytes) -> float:
@@ -253,7 +271,8 @@ class _ItemWalk:
         self.defined = False
 
     def shape(self) -> _Shape:
-        return _Shape(re.compile(b"".join(self.parts), re.DOTALL), tuple(self.groups), self.defined)
+        groups = (_LENGTH, *self.groups) if self.defined else tuple(self.groups)
+        return _Shape(re.compile(b"".join(self.parts), re.DOTALL), groups, self.defined)
 
     def item(self, at: int) -> int:
         """Walk the item whose header is at `at`; returns where it ends, its delimiter included.
