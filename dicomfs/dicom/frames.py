@@ -396,7 +396,7 @@ class _Encapsulated:
             ends = np.concatenate(([0], np.cumsum([len(p) for p in picked])))
             parts = Fragments(several, ends.astype(np.int64), offsets[members], lengths[members])
         table = self._table(starts, totals, method, parts)
-        last = int((offsets + lengths).max(initial=self.start))
+        last = int((offsets + lengths)[filled].max(initial=self.start))
         return FrameTable(table.offsets, table.lengths, last, parts, method, tuple(self.problems))
 
     def _table(

@@ -19,8 +19,8 @@ from dicomfs.dicom.header import Header, parse_header
 from dicomfs.dicom.instance import Instance, Stranger
 from dicomfs.dicom.per_frame import FrameItems, read_frame_items
 from dicomfs.dicom.steps import Range, Steps
-from dicomfs.dicom.uids import SHOWN_SOP_CLASSES, TransferSyntax
-from dicomfs.errors import LimitExceededError, MalformedDicomError
+from dicomfs.dicom.uids import SHOWN_SOP_CLASSES, TransferSyntax, is_jpip
+from dicomfs.errors import LimitExceededError, MalformedDicomError, RejectedError
 from dicomfs.limits import DEFAULT_LIMITS, Limits
 
 _FIRST_LOOK = 4 * 1024
@@ -50,6 +50,8 @@ def read_instance(
     header = parse_header(data, layout.encoding, b"")
     if header.sop_class_uid not in SHOWN_SOP_CLASSES:
         return Stranger(header)
+    if is_jpip(layout.transfer_syntax):
+        raise RejectedError("jpip", "has its pixels on a JPIP server, not in the file")
     if layout.pixel_data is None:
         raise MalformedDicomError("has no pixel data")
     if header.number_of_frames > limits.frames:

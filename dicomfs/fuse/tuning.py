@@ -1,10 +1,15 @@
 """Kernel settings of a mount that make sequential and parallel reads fast.
 
-Both are root's to change; where they cannot be changed the mount works as well, only slower.
+They are root's to change, or those of the user who mounts; where they cannot be changed the mount
+works as well, only slower.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # At the kernel's 128 KiB a sequential read is half as fast.
@@ -14,6 +19,11 @@ _READ_AHEAD_KB = 1024
 _MAX_BACKGROUND = 64
 _CONGESTION_THRESHOLD = 48
 
+# asm-generic/unistd.h and linux/mount.h; the numbers are those of all architectures but Alpha.
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
+_CLOSE_ON_EXEC = 1
+_CREATE = 6
+
 
 def tune(device: tuple[int, int], sys: Path = Path("/sys")) -> list[str]:
     """Raise the settings of the FUSE mount with that device number; never lower one.
@@ -21,12 +31,12 @@ def tune(device: tuple[int, int], sys: Path = Path("/sys")) -> list[str]:
     Returns a line for each setting: what it is now, or why it could not be changed.
     """
     major, minor = device
-    connection = sys / "fs/fuse/connections" / str(minor)
-    return [
-        _raise(sys / f"class/bdi/{major}:{minor}/read_ahead_kb", _READ_AHEAD_KB),
-        _raise(connection / "max_background", _MAX_BACKGROUND),
-        _raise(connection / "congestion_threshold", _CONGESTION_THRESHOLD),
-    ]
+    lines = [_raise(sys / f"class/bdi/{major}:{minor}/read_ahead_kb", _READ_AHEAD_KB)]
+    with _connections(sys / "fs/fuse/connections") as connections:
+        settings = connections / str(minor)
+        lines.append(_raise(settings / "max_background", _MAX_BACKGROUND))
+        lines.append(_raise(settings / "congestion_threshold", _CONGESTION_THRESHOLD))
+    return lines
 
 
 def _raise(setting: Path, value: int) -> str:
@@ -38,3 +48,31 @@ def _raise(setting: Path, value: int) -> str:
     except (OSError, ValueError) as error:
         return f"{setting.name} was left alone: {error}"
     return f"{setting.name} raised from {current} to {value}"
+
+
+@contextlib.contextmanager
+def _connections(usual: Path) -> Iterator[Path]:
+    """The control filesystem of FUSE (fusectl), which containers as a rule have not mounted."""
+    with contextlib.ExitStack() as opened:
+        if not os.access(usual, os.R_OK) or not any(usual.iterdir()):
+            detached = _fusectl(opened)
+            if detached is not None:
+                usual = Path("/proc/self/fd", str(detached))
+        yield usual
+
+
+def _fusectl(opened: contextlib.ExitStack) -> int | None:
+    """A mount of fusectl that is attached nowhere and goes with its descriptor; None if that is not
+    permitted, or not known to the kernel (before 5.2)."""
+    syscall = ctypes.CDLL(None, use_errno=True).syscall
+    context = syscall(_FSOPEN, b"fusectl", _CLOSE_ON_EXEC)
+    if context < 0:
+        return None
+    opened.callback(os.close, context)
+    if syscall(_FSCONFIG, context, _CREATE, None, None, 0) < 0:
+        return None
+    mount = syscall(_FSMOUNT, context, _CLOSE_ON_EXEC, 0)
+    if mount < 0:
+        return None
+    opened.callback(os.close, mount)
+    return int(mount)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from dicomfs.dicom.codestream import Codec, CodeStream, Colour
 from dicomfs.dicom.header import Header, Palette
 from dicomfs.dicom.instance import Instance
-from dicomfs.dicom.uids import TransferSyntax, is_jpip, is_video, transfer_syntax_name
+from dicomfs.dicom.uids import TransferSyntax, is_video, transfer_syntax_name
 from dicomfs.errors import RejectedError
 
 NATIVE = "native"
@@ -87,8 +87,6 @@ def decide_encoding(instance: Instance) -> PixelEncoding:
     syntax = instance.layout.transfer_syntax
     if is_video(syntax):
         raise RejectedError("video", "is a video stream, which has no frames to show as tiles")
-    if is_jpip(syntax):
-        raise RejectedError("jpip", "has its pixels on a JPIP server, not in the file")
     if not header.rows or not header.columns:
         raise RejectedError("no-size", "does not say how large its frames are")
     if header.bits_allocated not in (8, 16) or header.samples_per_pixel not in (1, 3):

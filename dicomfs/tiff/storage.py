@@ -99,6 +99,8 @@ def _as_it_is(encoding: PixelEncoding, flavour: Flavour) -> Compression | None:
         return Compression.NONE if plain else None
     if encoding.codec == Codec.JPEG:
         return Compression.JPEG if encoding.bits == 8 else None
+    if encoding.signed or encoding.precision not in (8, 16):
+        return None  # TIFF readers take the depth from the tag, and it has to be one of these
     if encoding.codec == Codec.JPEG_2000 and encoding.colour is not Colour.YCBCR:
         if flavour is Flavour.OME:
             return Compression.JPEG_2000

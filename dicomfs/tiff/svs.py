@@ -24,6 +24,7 @@ from dicomfs.tiff.slide_fields import (
 
 _FIRST_LINE = "Aperio Image Library dicomfs"
 _THUMBNAIL_SIDE = 512
+_LEAST_SHRINK = 1.25
 _NAMES = {"label": "label", "overview": "macro"}
 
 
@@ -66,13 +67,18 @@ def directories(slide: Slide, pictures: Pictures, plane: int) -> Sequence[Direct
 
 
 def _thumbnail(slide: Slide, pictures: Pictures, plane: int) -> Picture:
-    """The slide's own thumbnail, else its smallest level scaled down; readers count on one."""
-    if "thumbnail" in slide.associated:
-        return pictures.stripped(slide.associated["thumbnail"])
+    """The slide's own thumbnail, else its smallest level scaled down; readers count on one.
+
+    It has to be smaller than every level: Bio-Formats takes a larger one for a level and loses the
+    smallest (docs/readers.md).
+    """
     smallest = slide.levels[-1]
-    shrink = max(1.0, max(smallest.width, smallest.height) / _THUMBNAIL_SIDE)
-    width = max(1, round(smallest.width / shrink))
-    height = max(1, round(smallest.height / shrink))
+    own = slide.associated.get("thumbnail")
+    if own is not None and own.width < smallest.width and own.height < smallest.height:
+        return pictures.stripped(own)
+    shrink = max(_LEAST_SHRINK, max(smallest.width, smallest.height) / _THUMBNAIL_SIDE)
+    width = max(1, int(smallest.width / shrink))
+    height = max(1, int(smallest.height / shrink))
     return pictures.rendered(smallest, plane, width, height)
 
 
