@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dicomfs.cli.progress import copying, scanning
+from dicomfs.cli.showing import Showing, showing_options
 from dicomfs.errors import DicomfsError, UsageError
 
 if TYPE_CHECKING:
@@ -32,20 +33,7 @@ _CHUNK = 4 * 1024 * 1024
     metavar="UID",
     help="Only the series of this Series Instance UID; can be given several times.",
 )
-@click.option(
-    "--flavour",
-    "flavours",
-    type=click.Choice(["svs", "ome", "tiff"]),
-    multiple=True,
-    help="Kind of TIFF to write; can be given several times. Default: the one that fits.",
-)
-@click.option(
-    "--tiles",
-    type=click.Choice(["auto", "decoded"]),
-    default="auto",
-    show_default=True,
-    help="decoded: store all tiles uncompressed, for programs that lack a codec.",
-)
+@showing_options
 @click.option("--overwrite", is_flag=True, help="Replace files that exist at DEST.")
 @click.pass_context
 def export(
@@ -53,9 +41,8 @@ def export(
     source: Path,
     dest: Path,
     series: tuple[str, ...],
-    flavours: tuple[str, ...],
-    tiles: str,
     overwrite: bool,
+    showing: Showing,
 ) -> None:
     """Copy the virtual files of the slides below SOURCE to the directory DEST, as real files.
 
@@ -65,9 +52,7 @@ def export(
     from dicomfs.archive import Archive
 
     with scanning() as progress:
-        archive = Archive.load(
-            source, flavours=flavours, decode=tiles == "decoded", exclude=dest, progress=progress
-        )
+        archive = Archive.load(source, **showing.keywords(), exclude=dest, progress=progress)
     with archive:
         slides = _chosen(archive, series)
         wanted = [("/".join((*slide.folder, name)), slide, name) for slide in slides

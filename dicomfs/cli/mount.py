@@ -6,8 +6,7 @@ import contextlib
 import logging
 import os
 import shlex
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,8 @@ import click
 
 from dicomfs.cli import logs
 from dicomfs.cli.daemon import in_background
+from dicomfs.cli.progress import scanning
+from dicomfs.cli.showing import Showing, showing_options
 from dicomfs.errors import MountError
 from dicomfs.fuse import prerequisites
 from dicomfs.fuse.mountpoint import check_source, prepare_mountpoint
@@ -64,13 +65,7 @@ def _parse_options(
     is_flag=True,
     help="Let other users read the mount, Samba and NFS servers among them.",
 )
-@click.option(
-    "--flavour",
-    "flavours",
-    type=click.Choice(["svs", "ome", "tiff"]),
-    multiple=True,
-    help="Kind of TIFF to show; can be given several times. Default: the one that fits each slide.",
-)
+@showing_options
 @click.option(
     "--log-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -92,9 +87,9 @@ def mount(
     mountpoint: Path,
     foreground: bool,
     allow_other: bool,
-    flavours: tuple[str, ...],
     log_file: Path | None,
     options: _Options,
+    showing: Showing,
 ) -> None:
     """Show every whole slide image below SOURCE as TIFF files at MOUNTPOINT, an empty directory.
 
@@ -108,7 +103,7 @@ def mount(
     terminal = logs.terminal(verbosity)
 
     def work(ready: Callable[[], None]) -> None:
-        _show(resolved, place, flavours, allow_other, ready)
+        _show(resolved, place, showing, allow_other, ready)
 
     if foreground:
         logs.log_to(_log_file(log_file.absolute(), verbosity) if log_file else terminal)
@@ -157,15 +152,15 @@ def _log_file(path: Path, verbosity: int, needed: bool = True) -> logging.Handle
 def _show(
     source: Path,
     mountpoint: Path,
-    flavours: tuple[str, ...],
+    showing: Showing,
     allow_other: bool,
     ready: Callable[[], None],
 ) -> None:
     from dicomfs.archive import Archive
     from dicomfs.fuse.mount import mount
 
-    with _progress() as progress:
-        archive = Archive.load(source, flavours=flavours, exclude=mountpoint, progress=progress)
+    with scanning() as progress:
+        archive = Archive.load(source, **showing.keywords(), exclude=mountpoint, progress=progress)
     with contextlib.closing(archive):
         mount(
             lambda: archive.tree,
@@ -175,23 +170,3 @@ def _show(
             allow_other=allow_other,
             ready=ready,
         )
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[int, int | None], None]]:
-    """Takes the number of files looked at and, once known, of all files; shows it in a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Reading headers", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -24,8 +25,16 @@ from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.source.local import LocalDirectory
 from dicomfs.vfs.tree import Entry, Tree, build
 
+log = logging.getLogger("dicomfs.tests")
+
 SLIDE = "TCGA-02/study-1a2b3c4d/Müller µm-5e6f7a8b.svs"
 """The file that is put together from two source files, a literal and zeros."""
+
+STALLED = "trouble/stalled"
+"""A file whose reads never end, as those of a network share that is gone."""
+
+STUCK = "trouble/stuck"
+"""The same with a thread that cannot be cancelled."""
 
 HEADER = b"II+\0header" * 100
 GAP = 70_001
@@ -81,8 +90,8 @@ def _entries(source: LocalDirectory) -> list[Entry]:
         literal("empty", b""),
         *(literal(f"many/{number:05d}", b"%d" % number) for number in range(MANY)),
         *(literal(f"trouble/{name}", bytes(300_000)) for name in TROUBLES),
-        literal("trouble/stalled", bytes(300_000)),
-        literal("trouble/stuck", bytes(300_000)),
+        literal(STALLED, bytes(300_000)),
+        literal(STUCK, bytes(300_000)),
         Entry(
             ("trouble", "attributes"),
             VirtualFile(literal_table(b"x"), (), None),
@@ -117,6 +126,7 @@ class TroubledReader:
 
     async def read_into(self, file: VirtualFile, offset: int, buffer: memoryview) -> int:
         if file is self.stalled:
+            log.debug("a read stalls")
             await trio.sleep_forever()
         if file is self.stuck:
             await trio.to_thread.run_sync(time.sleep, 3600, abandon_on_cancel=True)

@@ -72,14 +72,16 @@ def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str
 
 
 @contextlib.contextmanager
-def started(source: Path, folder: Path, *arguments: str) -> Iterator[Mounted]:
+def started(
+    source: Path, folder: Path, *arguments: str, verbosity: str = "-v"
+) -> Iterator[Mounted]:
     """`mount --foreground`, which need not be mounted yet; removed in any case."""
     point = folder / "mountpoint"
     point.mkdir(exist_ok=True)
     log = folder / "stderr"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [*COMMAND, "-v", "mount", "--foreground", *arguments, source, point],
+            [*COMMAND, verbosity, "mount", "--foreground", *arguments, source, point],
             cwd=ROOT,
             env=environment(folder),
             stdin=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from dicomfs.fuse import tuning
 from dicomfs.fuse.mount_table import mount_at
 from dicomfs.fuse.process import Process
-from tests.fuse.archive_fixture import SLIDE, expected
+from tests.fuse.archive_fixture import SLIDE, STALLED, STUCK, expected
 from tests.fuse.mounted import (
     COMMAND,
     ROOT,
@@ -48,8 +50,8 @@ def test_a_signal_unmounts_in_spite_of_open_files(source: Path, tmp_path: Path) 
     with started(source, tmp_path) as mount:
         mount.wait_until_mounted()
         with (mount.point / SLIDE).open("rb", buffering=0) as file:
-            stalled = reader_process(mount.point / "trouble" / "stalled")
-            stuck = reader_process(mount.point / "trouble" / "stuck")
+            stalled = reader_process(mount.point / STALLED)
+            stuck = reader_process(mount.point / STUCK)
             assert mount.end() == 0
             assert mount_at(mount.point) is None
             with pytest.raises(OSError):
@@ -62,7 +64,7 @@ def test_a_signal_unmounts_in_spite_of_open_files(source: Path, tmp_path: Path) 
 def test_two_signals_are_as_good_as_one(source: Path, tmp_path: Path) -> None:
     with started(source, tmp_path) as mount:
         mount.wait_until_mounted()
-        stalled = reader_process(mount.point / "trouble" / "stalled")
+        stalled = reader_process(mount.point / STALLED)
         mount.process.send_signal(signal.SIGTERM)
         assert mount.end(signal.SIGINT) == 0
         assert mount_at(mount.point) is None
@@ -79,17 +81,6 @@ def test_unmounted_from_outside(source: Path, tmp_path: Path, command: list[str]
         assert mount.process.wait(5) == 0
         assert mount_at(mount.point) is None
         assert "ERROR" not in mount.log.read_text()
-
-
-def test_a_connection_cut_by_the_administrator(source: Path, tmp_path: Path) -> None:
-    with started(source, tmp_path) as mount:
-        mount.wait_until_mounted()
-        connection = Path("/sys/fs/fuse/connections", str(os.minor(mount.point.stat().st_dev)))
-        if not connection.exists():
-            pytest.skip("fusectl is not mounted")
-        (connection / "abort").write_text("1")
-        assert mount.process.wait(5) == 0
-        assert mount_at(mount.point) is None
 
 
 def test_a_mount_left_dead_by_a_crash_is_replaced(source: Path, tmp_path: Path) -> None:
@@ -121,6 +112,32 @@ def test_the_kernel_is_tuned(source: Path, tmp_path: Path) -> None:
         if not os.access(setting, os.W_OK):
             pytest.skip(f"{setting} cannot be written")
         assert setting.read_text() == "1024\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount fusectl")
+def test_the_kernel_is_tuned_without_the_control_filesystem(source: Path, tmp_path: Path) -> None:
+    with mounted(source, tmp_path) as mount:
+        minor = os.minor(mount.point.stat().st_dev)
+        with contextlib.ExitStack() as opened:
+            descriptor = tuning._fusectl(opened)
+            if descriptor is None:
+                pytest.skip("the kernel does not let us mount fusectl")
+            settings = Path("/proc/self/fd", str(descriptor), str(minor))
+            assert (settings / "max_background").read_text() == "64\n"
+            assert (settings / "congestion_threshold").read_text() == "48\n"
+
+
+def test_a_connection_cut_by_the_administrator(source: Path, tmp_path: Path) -> None:
+    with started(source, tmp_path) as mount:
+        mount.wait_until_mounted()
+        minor = os.minor(mount.point.stat().st_dev)
+        with tuning._connections(Path("/sys/fs/fuse/connections")) as connections:
+            abort = connections / str(minor) / "abort"
+            if not abort.exists():
+                pytest.skip("fusectl is not mounted")
+            abort.write_text("1")
+        assert mount.process.wait(5) == 0
+        assert mount_at(mount.point) is None
 
 
 # ---------------------------------------------------------------- in the background

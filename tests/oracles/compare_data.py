@@ -1,6 +1,6 @@
 """Compare a tree of virtual files with the DICOM folder it shows, under every reader there is.
 
-    python -m tests.oracles.compare_data MOUNT_OR_DIR SOURCE [--reader NAME]...
+    python -m tests.oracles.compare_data MOUNT_OR_DIR SOURCE [--reader NAME]... [--series UID]...
 
 MOUNT_OR_DIR is a mount of dicomfs or an export. Each `<slide>.json` in it names its series and its
 files; the series are read anew from SOURCE. Prints one line for each file and reader. The exit code
@@ -18,18 +18,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.oracles import bioformats
-from tests.oracles.comparison import Row, Truth, compare_file, truth_of
+from tests.oracles.comparison import Row, Truth, compare_file, kind_of, truth_of
 from tests.oracles.dicom_series import Series, find_series
-from tests.oracles.dicom_slides import AssemblyFailed, open_with_openslide
+from tests.oracles.dicom_slides import AssemblyFailed, assemble_associated, open_with_openslide
+from tests.oracles.frame_decoders import decode_with_pillow
 from tests.oracles.known_limits import Facts, read_facts
-from tests.oracles.opened import Opened, Reader, ReaderFailed
+from tests.oracles.opened import Opened, Reader, ReaderFailed, difference
 from tests.oracles.readers import OPENSLIDE, READERS, available_readers
 from tests.oracles.tiff_directories import walk
 from tests.oracles.tiff_structure import problems
 from tests.oracles.virtual_bytes import tile_reports
 
-_DEVIATIONS: Final = frozenset({"tile-multiple-of-16"})
-"""Kept on purpose: a tile has the size of the frame, and all readers but libvips take it."""
+_DEVIATIONS: Final = frozenset({"tile-multiple-of-16", "resolution-tag"})
+"""Kept on purpose: a tile has the size of the frame, and all readers but libvips take it; an image
+whose pixel size the source does not tell has no resolution. That of the levels is compared."""
+
+_TIFF_FLAVOURS: Final = frozenset({"svs", "ome", "tiff"})
+_REENCODED_MEAN: Final = 8.0
+"""Mean difference that an associated image made anew as JPEG stays below."""
 
 _SHOWN_PROBLEMS: Final = 5
 
@@ -56,7 +62,7 @@ def find_virtual_files(tree: Path) -> list[VirtualFile]:
             if not isinstance(content, dict) or "series_instance_uid" not in content:
                 continue
             for file, facts in content.get("files", {}).items():
-                if "flavour" in facts:
+                if facts.get("flavour") in _TIFF_FLAVOURS | {"jpeg"}:
                     uid, flavour = str(content["series_instance_uid"]), str(facts["flavour"])
                     found.append(VirtualFile(Path(at, file), uid, flavour, int(facts["size"])))
     return found
@@ -141,6 +147,33 @@ def _on_dicom(series: Series) -> tuple[Opened | None, Row]:
     return opened, row
 
 
+def _picture_row(file: VirtualFile, series: Series) -> Row:
+    """A `.jpg` beside the slide: an associated image, as it is or made anew."""
+    row = Row("picture")
+    actual = file.path.stat().st_size
+    if actual != file.size:
+        row.wrong.append(f"{actual} bytes, {file.size} declared")
+    kind = kind_of(file.path.name)
+    try:
+        seen = decode_with_pillow(file.path.read_bytes())
+        truths = [assemble_associated(one.path) for one in series.associated.get(kind or "", ())]
+    except (OSError, AssemblyFailed) as error:
+        row.wrong.append(f"{type(error).__name__}: {error}")
+        return row
+    found = [difference(seen, truth) for truth in truths]
+    if not found:
+        # Without a thumbnail in the series one may be made of a level.
+        (row.explained if kind == "thumbnail" else row.wrong).append("not in the series")
+        return row
+    best = min(found, key=lambda one: (one.maximum is None, one.mean))
+    row.pixels = str(best)
+    if best.maximum is None or best.mean >= _REENCODED_MEAN:
+        row.wrong.append(f"{kind}: {best}")
+    elif not best.exact:
+        row.explained.append("made anew as JPEG")
+    return row
+
+
 def file_rows(
     file: VirtualFile,
     series: Series,
@@ -149,6 +182,9 @@ def file_rows(
     truths: dict[tuple[int, int], Truth],
 ) -> Iterator[Row]:
     """The structure, the tiles' bytes, then each reader. `truths` are kept by size of level 0."""
+    if file.flavour == "jpeg":
+        yield _picture_row(file, series)
+        return
     try:
         yield _structure_row(file)
         facts: Facts = read_facts(file.path, file.flavour)
@@ -169,10 +205,16 @@ def file_rows(
         yield compare_file(file.path, reader, truth, facts, on_dicom)
 
 
-def compare(tree: Path, source: Path, readers: Sequence[Reader]) -> Iterator[tuple[str, str, Row]]:
-    """(series, flavour, row) for every series of the source and every file of the tree."""
-    virtual = find_virtual_files(tree)
-    known = find_series(source)
+def compare(
+    tree: Path, source: Path, readers: Sequence[Reader], wanted: Sequence[str] = ()
+) -> Iterator[tuple[str, str, Row]]:
+    """(series, flavour, row) for every series of the source and every file of the tree.
+
+    `wanted`: only series whose UIDs end so.
+    """
+    ends = tuple(wanted) or ("",)
+    virtual = [file for file in find_virtual_files(tree) if file.series_uid.endswith(ends)]
+    known = {uid: one for uid, one in find_series(source).items() if uid.endswith(ends)}
     for uid, series in known.items():
         files = [file for file in virtual if file.series_uid == uid]
         if not files:
@@ -226,13 +268,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=Path, metavar="SOURCE")
     names = (*READERS, "bioformats")
     parser.add_argument("--reader", action="append", default=[], choices=names)
+    parser.add_argument("--series", action="append", default=[], metavar="END_OF_UID")
     options = parser.parse_args(arguments)
     rows = wrong = 0
     line = "{:18} {:7} {:18} {:7} {:24} {:18} {:5} {}"
     columns = ("series", "flavour", "reader", "levels", "pixels", "mpp", "obj", "verdict")
     with _readers(options.reader) as readers:
         print(line.format(*columns))
-        for uid, flavour, row in compare(options.tree, options.source, readers):
+        found = compare(options.tree, options.source, readers, options.series)
+        for uid, flavour, row in found:
             shown = (uid[-18:], flavour, row.subject, row.levels, row.pixels, row.mpp)
             print(line.format(*shown, row.objective, row.verdict), flush=True)
             rows, wrong = rows + 1, wrong + bool(row.wrong)

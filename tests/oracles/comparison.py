@@ -5,7 +5,7 @@ difference whether a known limit of the reader explains it. Knows no directory t
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,15 @@ from tests.oracles.dicom_slides import (
     assemble_level,
 )
 from tests.oracles.known_limits import Facts, What, explain, knows_objective, knows_planes
-from tests.oracles.opened import Difference, Opened, Pixels, Reader, ReaderFailed, difference
+from tests.oracles.opened import (
+    Difference,
+    Opened,
+    Pixels,
+    Reader,
+    ReaderFailed,
+    difference,
+    harmless,
+)
 
 _RELATIVE: Final = 1e-3
 _MOST_CHOICES: Final = 16
@@ -102,17 +110,24 @@ def choices(level: Level) -> list[tuple[Path, ...]]:
 
 
 def truth_of(series: Series, first_size: tuple[int, int]) -> Truth | None:
-    """The pyramid of the series that has a level of the size of the file's first image."""
+    """The pyramid of the series that has a level of the size of the file's first image.
+
+    A series without any volume is shown by its label or overview: each is a level then.
+    """
+    shown = series.levels
+    if not shown:
+        images = (one for found in series.associated.values() for one in found)
+        shown = tuple(Level(one.matrix, one.sop_instance_uid, ((one,),)) for one in images)
     pyramids: dict[str, list[Level]] = {}
-    for level in series.levels:
+    for level in shown:
         pyramids.setdefault(level.pyramid_uid, []).append(level)
     for levels in pyramids.values():
         if first_size in [level.size for level in levels]:
-            images: dict[str, list[Pixels]] = {}
-            for name, instances in series.associated.items():
-                for instance in instances:
-                    images.setdefault(name, []).append(assemble_associated(instance.path))
-            associated = {name: tuple(found) for name, found in images.items()}
+            associated = {
+                name: tuple(assemble_associated(one.path) for one in found)
+                for name, found in series.associated.items()
+                if series.levels
+            }
             return Truth(tuple(levels), associated)
     return None
 
@@ -124,27 +139,37 @@ def _close(one: float, other: float) -> bool:
     return abs(one - other) <= _RELATIVE * max(abs(one), abs(other))
 
 
-def _worst(differences: Sequence[Difference]) -> Difference:
-    """The one farthest from exact; nothing comparable is farthest of all."""
+def _distance(one: Difference) -> tuple[bool, int, float, str]:
+    """How far from exact; nothing comparable is farthest of all."""
+    return one.maximum is None, one.maximum or 0, one.mean, one.note
+
+
+def _level_difference(
+    opened: Opened, index: int, level: AssembledLevel, facts: Facts
+) -> Difference:
+    """Over all planes; over the first for a reader that knows no planes.
+
+    Only OME-TIFF holds several: the other flavours are right if they show any one of them.
+    """
+    planes = [
+        (number, plane, level.matrices[channel, plane], level.covered[channel, plane])
+        for number, channel in enumerate(level.channels)
+        for plane in range(level.focal_planes)
+        if (channel, plane) in level.matrices
+    ]
+    if facts.flavour != "ome":
+        seen = opened.read(index)
+        found = [difference(seen, truth, covered) for _, _, truth, covered in planes]
+        return min(found, key=_distance)
+    if not knows_planes(opened.reader):
+        planes = planes[:1]
     return max(
-        differences,
-        key=lambda one: (one.maximum is None, one.maximum or 0, one.mean, one.note),
+        (
+            difference(opened.read(index, number, plane), truth, covered)
+            for number, plane, truth, covered in planes
+        ),
+        key=_distance,
     )
-
-
-def _level_difference(opened: Opened, index: int, level: AssembledLevel) -> Difference:
-    """Over all planes, or the first for a reader that knows no planes."""
-    differences: list[Difference] = []
-    for number, channel in enumerate(level.channels):
-        for plane in range(level.focal_planes):
-            truth = level.matrices.get((channel, plane))
-            if truth is None:
-                continue
-            seen = opened.read(index, number, plane)
-            differences.append(difference(seen, truth, level.covered[channel, plane]))
-            if not knows_planes(opened.reader):
-                return differences[0]
-    return _worst(differences)
 
 
 def _compare_pixels(row: Row, opened: Opened, truth: Truth, facts: Facts) -> None:
@@ -156,9 +181,8 @@ def _compare_pixels(row: Row, opened: Opened, truth: Truth, facts: Facts) -> Non
         best: Difference | None = None
         try:
             for level in truth.candidates(size):
-                found = _level_difference(opened, index, level)
-                if best is None or _worst((best, found)) == best:
-                    best = found
+                found = _level_difference(opened, index, level, facts)
+                best = found if best is None else min(best, found, key=_distance)
                 if best.exact:
                     break
         except ReaderFailed as error:
@@ -170,7 +194,7 @@ def _compare_pixels(row: Row, opened: Opened, truth: Truth, facts: Facts) -> Non
         worst.append(best)
         if not best.exact:
             row.fail("pixels", facts, f"level {index}: {best}", best.mean)
-    row.pixels = str(_worst(worst)) if worst else "-"
+    row.pixels = str(max(worst, key=_distance)) if worst else "-"
     missing = [size for size in truth.sizes if size not in opened.levels]
     row.levels = f"{len(truth.sizes) - len(missing)}/{len(truth.sizes)}"
     if missing:
@@ -180,7 +204,8 @@ def _compare_pixels(row: Row, opened: Opened, truth: Truth, facts: Facts) -> Non
 def _compare_planes(row: Row, opened: Opened, truth: Truth, facts: Facts) -> None:
     # Of conflicting instances the first choice tells the number of planes.
     level = next(truth.candidates(truth.sizes[0]))
-    expected = (len(level.channels), level.focal_planes)
+    several = facts.flavour == "ome"
+    expected = (len(level.channels), level.focal_planes) if several else (1, 1)
     seen = (len(opened.channels), opened.focal_planes)
     if seen != expected:
         text = f"{seen[0]} channels of {seen[1]} planes for {expected[0]} of {expected[1]}"
@@ -207,14 +232,14 @@ def _compare_scale(
         row.fail("objective", facts, f"{opened.objective} for {objective}")
 
 
-def _kind_of(name: str) -> str | None:
+def kind_of(name: str) -> str | None:
     """The names readers give: "label image", "macro", "overview", "thumbnail"."""
     words = {"label": "label", "macro": "macro", "overview": "macro", "thumb": "thumbnail"}
     return next((kind for word, kind in words.items() if word in name.lower()), None)
 
 
 def _compare_associated(row: Row, opened: Opened, truth: Truth, facts: Facts) -> None:
-    kinds = {kind: name for name in opened.associated if (kind := _kind_of(name)) is not None}
+    kinds = {kind: name for name in opened.associated if (kind := kind_of(name)) is not None}
     for kind, accepted in truth.associated.items():
         if kind not in kinds:
             # The layout promises label and macro to OpenSlide; other names are as readers like.
@@ -242,8 +267,8 @@ def compare_file(
         row.fail("open", facts, str(error))
         row.pixels = "refused"
         return row
-    for warning in opened.warnings:
-        row.wrong.append(f"warning: {warning}")
+    for warning in dict.fromkeys(opened.warnings):
+        (row.explained if harmless(warning) else row.wrong).append(f"warning: {warning}")
     try:
         _compare_planes(row, opened, truth, facts)
         _compare_pixels(row, opened, truth, facts)

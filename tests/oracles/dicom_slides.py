@@ -6,6 +6,7 @@ Frame order of TILED_FULL and per-frame positions: PS3.3 C.7.6.17.3 and C.8.12.6
 PS3.3 C.7.6.16.2.2.4. Also OpenSlide on the `.dcm`, where it opens.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,10 @@ from tests.oracles.dicom_series import (
 )
 from tests.oracles.frame_decoders import (
     BIG_ENDIAN,
+    JPEG_2000,
     FrameHeader,
     UndecodableFrame,
+    components_belie_the_header,
     decode_frame,
     starts_like_a_frame,
 )
@@ -64,13 +67,14 @@ def _encapsulated_frames(dataset: Dataset, syntax: str, count: int) -> list[byte
     if starts_like_a_frame(value[8:], syntax) and not starts_like_a_frame(b"\0", syntax):
         # The first item is a frame already: the offset table was left out.
         value = _EMPTY_OFFSET_TABLE + value
-    extended = None
+    (table_length,) = np.frombuffer(value[4:8], "<u4")
+    attempts: list[tuple[bytes, Any]] = [(value, None)]
+    # Offset tables may lie; the fragments and the code streams in them do not. The lengths of an
+    # extended table count pad bytes, or even item headers, so it comes last.
+    attempts.append((_EMPTY_OFFSET_TABLE + value[8 + int(table_length) :], None))
     if "ExtendedOffsetTable" in dataset:
         extended = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
-    (table_length,) = np.frombuffer(value[4:8], "<u4")
-    attempts: list[tuple[bytes, Any]] = [(value, extended), (value, None)]
-    # Offset tables may lie; the fragments and the code streams in them do not.
-    attempts.append((_EMPTY_OFFSET_TABLE + value[8 + int(table_length) :], None))
+        attempts.append((value, extended))
     complaints: list[str] = []
     for data, table in attempts:
         try:
@@ -206,8 +210,8 @@ def assemble_level(paths: Sequence[Path]) -> AssembledLevel:
         if size not in (None, matrix_of(dataset)):
             raise AssemblyFailed(f"{path} is of {matrix_of(dataset)}, not of {size}")
         size = matrix_of(dataset)
-        header, syntax = frame_header(dataset), transfer_syntax_of(dataset)
-        frames = frame_bytes(dataset)
+        syntax, frames = transfer_syntax_of(dataset), frame_bytes(dataset)
+        header = _judged_header(dataset, frames)
         for place, data in zip(frame_places(dataset), frames, strict=True):
             try:
                 pixels = decode_frame(data, syntax, header)
@@ -235,6 +239,14 @@ def assemble_level(paths: Sequence[Path]) -> AssembledLevel:
     )
 
 
+def _judged_header(dataset: Dataset, frames: Sequence[bytes]) -> FrameHeader:
+    """The header with a label of YBR taken off that the components belie."""
+    header, syntax = frame_header(dataset), transfer_syntax_of(dataset)
+    if syntax in JPEG_2000 and components_belie_the_header(frames, header.photometric):
+        return dataclasses.replace(header, photometric="RGB")
+    return header
+
+
 def _put(matrix: Pixels, mask: NDArray[np.bool_], pixels: Pixels, place: Place) -> None:
     """The part of a frame that lies inside the matrix; edge frames overrun it."""
     top, left = max(place.y, 0), max(place.x, 0)
@@ -254,7 +266,8 @@ def assemble_associated(path: Path) -> Pixels:
     if len(frames) != 1:
         raise AssemblyFailed(f"{path}: {len(frames)} frames")
     try:
-        pixels = decode_frame(frames[0], transfer_syntax_of(dataset), frame_header(dataset))
+        header = _judged_header(dataset, frames)
+        pixels = decode_frame(frames[0], transfer_syntax_of(dataset), header)
     except UndecodableFrame as error:
         raise AssemblyFailed(f"{path}: {error}") from error
     columns, rows = matrix_of(dataset)

@@ -8,12 +8,13 @@ syntaxes: PS3.5 Annex A; JPEG markers: ITU-T T.81; JPEG 2000 markers: ITU-T T.80
 import io
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import imagecodecs
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from tests.oracles.opened import Pixels
@@ -33,6 +34,9 @@ NATIVE: Final = frozenset({IMPLICIT, BIG_ENDIAN, f"{_PREFIX}.1", f"{_PREFIX}.1.9
 
 _START_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _LOSSLESS_FRAME: Final = 0xC3
+_CODING_ERROR: Final = 24
+_RARE: Final = 0.1
+_FRAMES_TO_JUDGE: Final = 24
 
 
 class UndecodableFrame(Exception):
@@ -167,15 +171,31 @@ def jpeg2000_header(stream: bytes) -> Jpeg2000Header:
 # ------------------------------------------------------------------ colour
 
 
-def ycbcr_to_rgb(pixels: Pixels) -> Pixels:
-    """Full-range ITU-R BT.601 in the 16-bit fixed point of libjpeg (jdcolor.c), uint8."""
+def _unclipped_rgb(pixels: Pixels) -> NDArray[np.int64]:
+    """Full-range ITU-R BT.601 in the 16-bit fixed point of libjpeg (jdcolor.c)."""
     y, cb, cr = (pixels[..., index].astype(np.int64) for index in range(3))
     cb, cr = cb - 128, cr - 128
     half = 1 << 15
     red = y + ((91881 * cr + half) >> 16)
     green = y + ((-22554 * cb - 46802 * cr + half) >> 16)
     blue = y + ((116130 * cb + half) >> 16)
-    return np.clip(np.stack((red, green, blue), axis=-1), 0, 255).astype(np.uint8)
+    return np.stack((red, green, blue), axis=-1)
+
+
+def ycbcr_to_rgb(pixels: Pixels) -> Pixels:
+    """Full-range YCbCr as JPEG has it to RGB, uint8."""
+    return np.clip(_unclipped_rgb(pixels), 0, 255).astype(np.uint8)
+
+
+def could_be_ycbcr(components: Pixels) -> bool:
+    """Whether three components, read as YCbCr, give colours that exist.
+
+    A slide is bright and pale: its RGB, read as YCbCr, is out of range nearly everywhere, while
+    real YCbCr leaves the range only by the errors of a lossy coding.
+    """
+    rgb = _unclipped_rgb(components)
+    impossible = np.any((rgb < -_CODING_ERROR) | (rgb > 255 + _CODING_ERROR), axis=-1)
+    return float(impossible.mean()) < _RARE
 
 
 def _shown(pixels: Pixels, ycbcr: bool) -> Pixels:
@@ -235,6 +255,21 @@ def _jpeg2000(data: bytes, header: FrameHeader) -> Pixels:
     stored = header.photometric in ("YBR_FULL", "YBR_FULL_422", "YBR_ICT") or markers.subsampled
     ycbcr = markers.components == 3 and not markers.transform and stored
     return _shown(pixels, ycbcr)
+
+
+def components_belie_the_header(frames: Sequence[bytes], photometric: str) -> bool:
+    """Whether JPEG 2000 frames without a transform hold RGB under a YBR label, as writers do.
+
+    Judged over frames of the whole instance: a frame of nothing but tissue can be read either way.
+    """
+    if not photometric.startswith("YBR"):
+        return False
+    chosen = frames[:: -(-len(frames) // _FRAMES_TO_JUDGE)]
+    headers = [jpeg2000_header(frame) for frame in chosen]
+    if any(one.transform or one.subsampled or one.components != 3 for one in headers):
+        return False
+    decoded = [imagecodecs.jpeg2k_decode(frame).reshape(-1, 3) for frame in chosen]
+    return not could_be_ycbcr(np.concatenate(decoded))
 
 
 def _rle(data: bytes, header: FrameHeader) -> Pixels:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,10 +105,22 @@ def log_of(name: str) -> Iterator[list[str]]:
         logger.propagate = propagate
 
 
+_HARMLESS: Final = ("Auto-corrected former TIFF subsampling values", "Nonstandard tile ")
+"""libtiff says the first of 4:4:4 without tag 530. The tag is left out for the sake of Bio-Formats,
+which gets the colours wrong where it is given; libtiff takes the factors from the stream. The second
+it says of tiles whose edges are no multiples of 16, and reads them."""
+
+
+def harmless(warning: str) -> bool:
+    """Whether a reader warns of what it does and does right."""
+    return any(words in warning for words in _HARMLESS)
+
+
 def refuse_warnings(lines: Sequence[str]) -> None:
     """Pixels that came with a warning are no answer."""
-    if lines:
-        raise ReaderFailed("; ".join(dict.fromkeys(lines)))
+    serious = dict.fromkeys(line for line in lines if not harmless(line))
+    if serious:
+        raise ReaderFailed("; ".join(serious))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +201,11 @@ def difference(seen: Pixels, truth: Pixels, covered: NDArray[np.bool_] | None = 
     if truth.dtype.itemsize > seen.dtype.itemsize:
         note = f"{8 * seen.dtype.itemsize} of {8 * truth.dtype.itemsize} bits"
         truth = truth >> 8 * (truth.dtype.itemsize - seen.dtype.itemsize)
-    distance = np.abs(seen.astype(np.int64) - truth.astype(np.int64))
-    if covered is not None:
-        distance = distance[covered]
-    if distance.size == 0:
+    if covered is not None and not covered.all():
+        seen, truth = seen[covered], truth[covered]
+    if truth.size == 0:
         return Difference(None, note="no pixel to compare")
+    if np.array_equal(seen, truth):
+        return Difference(0, 0.0, note)
+    distance = np.abs(seen.astype(np.int32) - truth.astype(np.int32))
     return Difference(int(distance.max()), float(distance.mean()), note)

@@ -1,0 +1,1 @@
+"""Tests of `dicomfs.catalog`: what a source holds, and what of it is not shown."""

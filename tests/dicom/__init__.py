@@ -1,0 +1,1 @@
+"""Tests of `dicomfs.dicom`: from bytes to facts."""

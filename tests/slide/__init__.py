@@ -1,0 +1,1 @@
+"""Tests of `dicomfs.slide`: from facts to slides."""

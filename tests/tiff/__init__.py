@@ -1,0 +1,1 @@
+"""Tests of `dicomfs.tiff`: which directories, which tags, which bytes lie where."""
