@@ -1,100 +1,23 @@
-"""Where the frames of an instance lie: the frame table.
+"""Where the frames of an instance lie, whichever way its pixel data is stored.
 
-Reads, in this order and each only where it proves right: the Extended Offset Table (PS3.3
-C.7.6.3.1.8), the Basic Offset Table (PS3.5 A.4), the item headers one after the other.  Native
-pixel data needs none of them.  Tables are checked against every item header before they are
-believed: a wrong table, or a fragment boundary that nobody noticed, would put bytes that are no
-pixels into a tile.  Knows nothing of what the frames contain, except how a code stream starts.
+Native pixel data is a matter of counting; encapsulated pixel data is read by
+`dicomfs.dicom.encapsulated`.  The first and the last frame can be found without a frame table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
 from dicomfs.dicom.elements import Layout
-from dicomfs.dicom.encoding import ITEM, UNDEFINED
-from dicomfs.dicom.steps import Gather, Range, Steps
-from dicomfs.errors import LimitExceededError, MalformedDicomError
+from dicomfs.dicom.encapsulated import item_header, looks_like_code_stream, read_encapsulated
+from dicomfs.dicom.encoding import ITEM
+from dicomfs.dicom.frame_table import FrameTable
+from dicomfs.dicom.steps import Range, Steps
+from dicomfs.errors import MalformedDicomError
 from dicomfs.limits import Limits
 
-Int64Array = npt.NDArray[np.int64]
-
-_ITEM_LE = np.uint32(0xE000FFFE)  # (FFFE,E000) read as one little-endian integer
 _MISSING = -1
 _TAIL = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Fragments:
-    """The fragments of those frames that have more than one.
-
-    frames : int64, shape (k,)  frame numbers, 0-based, ascending
-    first : int64, shape (k + 1,)  fragments first[i] to first[i+1] belong to frames[i]
-    offsets, lengths : int64, shape (m,)  bytes from the start of the object, and bytes
-    """
-
-    frames: Int64Array
-    first: Int64Array
-    offsets: Int64Array
-    lengths: Int64Array
-
-
-@dataclass(frozen=True, slots=True)
-class FrameTable:
-    """Where each frame of an instance lies in its file, in frame order, 0-based.
-
-    offsets : int64, shape (n,)
-        First byte of the frame's first fragment, from the start of the object; -1 where the frame
-        is missing.
-    lengths : int64, shape (n,)
-        Bytes of the frame, all its fragments together; 0 where the frame is missing.
-    span_end : int
-        Where the last frame ends; pixel data does not go beyond.
-    fragments : Fragments or None
-        Frames of several fragments.
-    method : str
-        "native", "EOT", "BOT" or "items".
-    problems : tuple of str
-        What is wrong with the pixel data, in sentences for people.
-    """
-
-    offsets: Int64Array
-    lengths: Int64Array
-    span_end: int
-    fragments: Fragments | None
-    method: str
-    problems: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that the table holds, in bytes."""
-        extra = 0
-        if self.fragments is not None:
-            parts = self.fragments
-            extra = parts.first.nbytes + parts.frames.nbytes + 2 * parts.offsets.nbytes
-        return self.offsets.nbytes + self.lengths.nbytes + extra
-
-    def ranges(self, frame: int) -> list[Range]:
-        """The ranges of the object that make up a frame (0-based); empty where it is missing."""
-        if self.offsets[frame] < 0:
-            return []
-        parts = self.fragments
-        if parts is not None:
-            at = int(np.searchsorted(parts.frames, frame))
-            if at < len(parts.frames) and parts.frames[at] == frame:
-                which = slice(int(parts.first[at]), int(parts.first[at + 1]))
-                pairs = zip(
-                    parts.offsets[which].tolist(), parts.lengths[which].tolist(), strict=True
-                )
-                return [Range(offset, length) for offset, length in pairs]
-        return [Range(int(self.offsets[frame]), int(self.lengths[frame]))]
 
 
 def read_frame_table(
@@ -120,7 +43,7 @@ def read_frame_table(
         raise MalformedDicomError("has no pixel data")
     if element.length is not None:
         return _native(element.offset, element.length, layout.object_size, frames, frame_bytes)
-    return (yield from _Encapsulated(layout, frames, frame_bytes, limits).read())
+    return (yield from read_encapsulated(layout, frames, frame_bytes, limits))
 
 
 def read_first_frame(layout: Layout, size: int) -> Steps[bytes]:
@@ -136,10 +59,10 @@ def read_first_frame(layout: Layout, size: int) -> Steps[bytes]:
     pos = element.offset
     for index in range(64):
         head = yield Range(pos, 16)
-        tag, length = _item_header(head)
+        tag, length = item_header(head)
         if tag != ITEM or len(head) < 8:
             break
-        if (index or _looks_like_code_stream(head[8:])) and length:
+        if (index or looks_like_code_stream(head[8:])) and length:
             return (yield Range(pos + 8, min(size, length)))
         pos += 8 + length
     return b""
@@ -155,7 +78,7 @@ def read_last_frame(layout: Layout, frames: int, size: int) -> Steps[bytes]:
     if element is None or element.length is not None:
         return b""
     head = yield Range(element.offset, 16)
-    tag, length = _item_header(head)
+    tag, length = item_header(head)
     base = element.offset + 8 + length
     where = layout.extended_offsets
     at = -1
@@ -168,7 +91,7 @@ def read_last_frame(layout: Layout, frames: int, size: int) -> Steps[bytes]:
         at = yield from _last_item(layout)
     if not 0 <= at < layout.object_size:
         return b""
-    tag, length = _item_header((yield Range(at, 8)))
+    tag, length = item_header((yield Range(at, 8)))
     if tag != ITEM or at + 8 + length > layout.object_size:
         return b""
     return (yield Range(at + 8, min(size, length)))
@@ -206,216 +129,3 @@ def _native(
         )
     span_end = int((offsets + lengths).max(initial=offset))
     return FrameTable(offsets, lengths, min(span_end, end), None, "native", problems)
-
-
-def _item_header(raw: bytes) -> tuple[int, int]:
-    """Tag and length of an item header.  Encapsulated data is always little endian (PS3.5 A.4)."""
-    group = int.from_bytes(raw[:2], "little")
-    element = int.from_bytes(raw[2:4], "little")
-    return group << 16 | element, int.from_bytes(raw[4:8], "little")
-
-
-def _looks_like_code_stream(head: bytes) -> bool:
-    """Whether a fragment starts as a frame does: with a marker of its codec, or an RLE header."""
-    if head.startswith((b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0c")):
-        return True
-    return len(head) >= 8 and 1 <= head[0] <= 15 and head[1:8] == b"\0\0\0\x40\0\0\0"
-
-
-class _Encapsulated:
-    """Reads the frame table of encapsulated pixel data; all state of that reading."""
-
-    def __init__(self, layout: Layout, frames: int, frame_bytes: int, limits: Limits) -> None:
-        assert layout.pixel_data is not None
-        self.layout = layout
-        self.start = layout.pixel_data.offset
-        self.size = layout.object_size
-        self.frames = frames
-        self.frame_bytes = frame_bytes
-        self.limits = limits
-        self.problems: list[str] = []
-
-    def read(self) -> Steps[FrameTable]:
-        head = yield Range(self.start, 16)
-        tag, length = _item_header(head)
-        if tag != ITEM or len(head) < 8:
-            raise MalformedDicomError("has encapsulated pixel data without a single item")
-        has_table = length % 4 == 0 and not (length and _looks_like_code_stream(head[8:]))
-        base = self.start
-        if has_table and self.start + 8 + length <= self.size:
-            base += 8 + length
-            table = yield from self._from_extended_offsets(base)
-            if table is None and length == 4 * self.frames:
-                table = yield from self._from_basic_offsets(base, Range(self.start + 8, length))
-            elif table is None and length:
-                self.problems.append("the Basic Offset Table has a wrong number of entries")
-            if table is not None:
-                return table
-        elif not has_table:
-            self.problems.append("the pixel data has no Basic Offset Table item")
-        return (yield from self._from_items(base))
-
-    def _from_extended_offsets(self, base: int) -> Steps[FrameTable | None]:
-        where, how_long = self.layout.extended_offsets, self.layout.extended_lengths
-        if where is None or how_long is None:
-            return None
-        if where.size != 8 * self.frames or how_long.size != 8 * self.frames:
-            self.problems.append("the Extended Offset Table has a wrong number of entries")
-            return None
-        raw_offsets = yield where
-        raw_lengths = yield how_long
-        offsets = np.frombuffer(raw_offsets, "<u8").astype(np.int64)
-        lengths = np.frombuffer(raw_lengths, "<u8").astype(np.int64)
-        items = yield from self._items_at(base, offsets)
-        if items is None or (lengths < 0).any():
-            self.problems.append("the Extended Offset Table is wrong and was ignored")
-            return None
-        if not (yield from self._each_is_one_item(base, offsets, items)):
-            return None
-        # Writers store the even length with padding: it is an upper bound, and so is the item's.
-        lengths = np.where(lengths > 0, np.minimum(lengths, items), items)
-        return self._table(base + offsets + 8, lengths, "EOT")
-
-    def _from_basic_offsets(self, base: int, where: Range) -> Steps[FrameTable | None]:
-        raw = yield where
-        offsets = np.frombuffer(raw, "<u4").astype(np.int64)
-        # 32 bits wrap at 4 GiB; frames follow each other, so every step back is one wrap.
-        wraps = np.concatenate(([0], np.cumsum(np.diff(offsets) < 0)))
-        offsets = offsets + (wraps.astype(np.int64) << 32)
-        items = yield from self._items_at(base, offsets)
-        if items is None or offsets[0] != 0:
-            self.problems.append("the Basic Offset Table is wrong and was ignored")
-            return None
-        if (yield from self._each_is_one_item(base, offsets, items)):
-            return self._table(base + offsets + 8, items, "BOT")
-        starts = base + offsets
-        found, lengths = yield from self._walk(base)
-        # Every frame starts at an item; the items between two starts are its fragments.
-        if not len(found) or not np.isin(starts + 8, found).all():
-            self.problems.append("the Basic Offset Table is wrong and was ignored")
-            return None
-        return self._group(found, lengths, np.searchsorted(found, starts + 8), "BOT")
-
-    def _items_at(self, base: int, offsets: Int64Array) -> Steps[Int64Array | None]:
-        """The lengths of the items that the offsets point at; None where they don't."""
-        steps = np.diff(offsets)
-        if (offsets < 0).any() or (steps < 8).any() or base + int(offsets[-1]) + 8 > self.size:
-            return None
-        raw = yield Gather(base + offsets, 8)
-        headers = np.frombuffer(raw, "<u4").reshape(-1, 2)
-        lengths = headers[:, 1].astype(np.int64)
-        if (headers[:, 0] != _ITEM_LE).any() or (lengths == UNDEFINED).any():
-            return None
-        return lengths if base + int(offsets[-1] + 8 + lengths[-1]) <= self.size else None
-
-    def _each_is_one_item(self, base: int, offsets: Int64Array, lengths: Int64Array) -> Steps[bool]:
-        """Whether every frame has one fragment: its item ends where the next frame starts."""
-        if (offsets[:-1] + 8 + lengths[:-1] != offsets[1:]).any():
-            return False
-        behind = yield Range(base + int(offsets[-1] + 8 + lengths[-1]), 8)
-        return _item_header(behind)[0] != ITEM
-
-    def _from_items(self, base: int) -> Steps[FrameTable]:
-        offsets, lengths = yield from self._walk(base)
-        if len(offsets) == self.frames:
-            return self._table(offsets, lengths, "items")
-        if self.frames == 1 and len(offsets):
-            return self._group(offsets, lengths, np.zeros(1, np.int64), "items")
-        first = yield from self._frame_starts(offsets, lengths)
-        return self._group(offsets, lengths, first, "items")
-
-    def _walk(self, base: int) -> Steps[tuple[Int64Array, Int64Array]]:
-        """Follow the item headers; the offsets and lengths of all fragments, without empty ones.
-
-        Ends at the sequence delimiter, or, where that is missing, at the first thing that is no
-        item.
-        """
-        pos, size = base, self.size
-        offsets: list[int] = []
-        lengths: list[int] = []
-        while pos + 8 <= size:
-            head = yield Range(pos, 8)
-            if head[:4] != b"\xfe\xff\x00\xe0":
-                if head[:4] != b"\xfe\xff\xdd\xe0":
-                    self.problems.append("the pixel data has no sequence delimiter where it ends")
-                break
-            length = int.from_bytes(head[4:8], "little")
-            pos += 8 + length
-            if pos > size:
-                self.problems.append("the file ends inside a frame")
-                break
-            offsets.append(pos - length)
-            lengths.append(length)
-            if len(offsets) > self.limits.fragments:
-                raise LimitExceededError(f"has more than {self.limits.fragments} fragments")
-        else:
-            self.problems.append("the pixel data has no sequence delimiter where it ends")
-        return np.array(offsets, np.int64), np.array(lengths, np.int64)
-
-    def _frame_starts(self, offsets: Int64Array, lengths: Int64Array) -> Steps[Int64Array]:
-        """Which fragments start a frame, where neither a table nor their number tells."""
-        kept = lengths >= 8
-        heads = b""
-        if kept.any():
-            heads = yield Gather(offsets[kept], 8)
-        starts = np.zeros(len(offsets), bool)
-        starts[kept] = [_looks_like_code_stream(heads[i : i + 8]) for i in range(0, len(heads), 8)]
-        by_marker = np.flatnonzero(starts)
-        if len(by_marker) == self.frames:
-            return by_marker
-        filled = np.flatnonzero(lengths > 0)
-        if not len(by_marker) and int(lengths.sum()) >= self.frames * self.frame_bytes:
-            by_size = np.searchsorted(
-                np.cumsum(lengths) - lengths, self.frame_bytes * np.arange(self.frames)
-            )
-            if len(np.unique(by_size)) == self.frames:
-                return by_size.astype(np.int64)
-        first = by_marker if len(by_marker) else filled
-        self.problems.append(f"{len(first)} frames were found where {self.frames} are declared")
-        return first[: self.frames]
-
-    def _group(
-        self, offsets: Int64Array, lengths: Int64Array, first: Int64Array, method: str
-    ) -> FrameTable:
-        """Make frames of fragments; `first` holds the number of each frame's first fragment."""
-        bounds = np.append(first, len(offsets)).astype(np.int64)
-        if self.frames > len(first):
-            bounds = np.concatenate((bounds, np.full(self.frames - len(first), len(offsets))))
-        sums = np.concatenate(([0], np.cumsum(lengths)))
-        totals = sums[bounds[1:]] - sums[bounds[:-1]]
-        filled = np.flatnonzero(lengths > 0)
-        # A frame starts at its first fragment that is not empty.
-        lead = filled[np.minimum(np.searchsorted(filled, bounds[:-1]), max(len(filled) - 1, 0))]
-        starts = offsets[lead] if len(filled) else np.zeros(self.frames, np.int64)
-        counts = np.searchsorted(filled, bounds[1:]) - np.searchsorted(filled, bounds[:-1])
-        several = np.flatnonzero(counts > 1)
-        parts = None
-        if len(several):
-            picked = _runs(filled, bounds, several)
-            members = np.concatenate(picked)
-            ends = np.concatenate(([0], np.cumsum([len(p) for p in picked])))
-            parts = Fragments(several, ends.astype(np.int64), offsets[members], lengths[members])
-        table = self._table(starts, totals, method, parts)
-        last = int((offsets + lengths)[filled].max(initial=self.start))
-        return FrameTable(table.offsets, table.lengths, last, parts, method, tuple(self.problems))
-
-    def _table(
-        self,
-        offsets: Int64Array,
-        lengths: Int64Array,
-        method: str,
-        fragments: Fragments | None = None,
-    ) -> FrameTable:
-        empty = lengths == 0
-        if empty.any():
-            offsets = np.where(empty, _MISSING, offsets)
-            self.problems.append(f"{int(empty.sum())} of {self.frames} frames are missing")
-        end = int((offsets + lengths).max(initial=self.start))
-        return FrameTable(offsets, lengths, end, fragments, method, tuple(self.problems))
-
-
-def _runs(filled: Int64Array, bounds: Int64Array, frames: Int64Array) -> list[Int64Array]:
-    """For each of the frames, the numbers of its fragments that are not empty."""
-    low: Iterable[int] = np.searchsorted(filled, bounds[frames]).tolist()
-    high: Iterable[int] = np.searchsorted(filled, bounds[frames + 1]).tolist()
-    return [filled[a:b] for a, b in zip(low, high, strict=True)]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from dicomfs.dicom.codestream import CodeStream
 from dicomfs.dicom.elements import Layout
-from dicomfs.dicom.frames import FrameTable, read_frame_table
+from dicomfs.dicom.frame_table import FrameTable
+from dicomfs.dicom.frames import read_frame_table
 from dicomfs.dicom.header import Header
 from dicomfs.dicom.per_frame import FrameItems
 from dicomfs.dicom.steps import Steps

@@ -14,7 +14,8 @@ from dicomfs.dicom.codestream import Codec, CodeStream, read_code_stream
 from dicomfs.dicom.components import judge_jpeg_2000_frame
 from dicomfs.dicom.deflated import read_deflated
 from dicomfs.dicom.elements import Layout, read_file_meta, read_layout
-from dicomfs.dicom.frames import FrameTable, read_first_frame, read_last_frame
+from dicomfs.dicom.frame_table import FrameTable
+from dicomfs.dicom.frames import read_first_frame, read_last_frame
 from dicomfs.dicom.header import Header, parse_header
 from dicomfs.dicom.instance import Instance, Stranger
 from dicomfs.dicom.per_frame import FrameItems, read_frame_items

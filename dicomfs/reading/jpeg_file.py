@@ -14,7 +14,7 @@ import imagecodecs
 import numpy as np
 
 from dicomfs.dicom.codestream import Codec
-from dicomfs.dicom.frames import FrameTable
+from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.steps import Steps
 from dicomfs.errors import DamagedFrameError
 from dicomfs.extents import ExtentTableBuilder, TileRun

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dicomfs.dicom.frames import FrameTable
+from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.errors import DamagedFrameError
 from dicomfs.extents import TileRun
 from dicomfs.limits import Limits

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import trio
 
-from dicomfs.dicom.frames import FrameTable
+from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.errors import DicomfsError, SourceTimeoutError
 from dicomfs.extents import ExtentTable, Kind, Piece, plan_read, total
 from dicomfs.limits import DEFAULT_LIMITS, MIB, Limits

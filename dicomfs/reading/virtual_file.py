@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from dicomfs.dicom.frames import FrameTable
+from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.steps import Steps
 from dicomfs.extents import ExtentTable, TileRun
 from dicomfs.source.protocol import SourceObject

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from dicomfs.dicom.frames import FrameTable
+from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.extents import ExtentTable, ExtentTableBuilder, TileRun
 from dicomfs.slide.model import Slide
 from dicomfs.tiff.blank import absent_colour, blank_tile

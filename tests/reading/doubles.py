@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from dicomfs.dicom.frames import FrameTable
+from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.steps import Range, Steps, run_on_bytes
 from dicomfs.errors import DamagedFrameError, DicomfsError, ShortReadError
 from dicomfs.extents import ExtentTable, ExtentTableBuilder, TileRun
