@@ -180,7 +180,7 @@ class ArchiveFile(io.RawIOBase):
         try:
             done = self._reader.read_into_blocking(self._content, self._position, view)
         except DicomfsError as error:
-            raise OSError(error.errno, f"{self.name}: {error}") from error
+            raise OSError(error.errno, str(error), self.name) from error
         self._position += done
         return done
 

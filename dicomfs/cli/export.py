@@ -14,7 +14,7 @@ import click
 
 from dicomfs.cli.progress import copying, scanning
 from dicomfs.cli.showing import Showing, showing_options
-from dicomfs.errors import DicomfsError, UsageError
+from dicomfs.errors import DamagedFrameError, UsageError
 
 if TYPE_CHECKING:
     from dicomfs.archive import Archive
@@ -65,9 +65,11 @@ def export(
             for path, _, name in wanted:
                 try:
                     _copy(archive, path, dest / path, partial(progress_of, name))
-                except (DicomfsError, OSError) as error:
+                except OSError as error:
                     failed += 1
-                    click.echo(f"{path}: {error}", err=True)
+                    click.echo(f"{path}: {error.strerror}", err=True)
+                    if isinstance(error.__cause__, DamagedFrameError):
+                        click.echo("    --damaged blank exports it with blank tiles.", err=True)
         click.echo(f"{len(wanted) - failed} files of {len(slides)} slides are in {dest}.", err=True)
         if failed:
             click.echo(f"{failed} files could not be written.", err=True)
