@@ -142,6 +142,8 @@ def _tiled_full_places(dataset: Dataset, count: int) -> Iterator[Place]:
     bottom = _z_um(first_item(shared_groups(dataset), "PlanePositionSlideSequence"), origin) or 0.0
     first = int(dataset.get("ConcatenationFrameOffsetNumber") or 0)
     total = across * down * planes * paths
+    if count == total == 1:
+        first = 0  # one frame that is the whole matrix has only one place
     if first + count > total or ("ConcatenationUID" not in dataset and count != total):
         raise AssemblyFailed(f"{count} frames from {first} in TILED_FULL of {total}")
     for frame in range(first, first + count):

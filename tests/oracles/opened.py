@@ -107,8 +107,8 @@ def log_of(name: str) -> Iterator[list[str]]:
 
 _HARMLESS: Final = ("Auto-corrected former TIFF subsampling values", "Nonstandard tile ")
 """libtiff says the first of 4:4:4 without tag 530. The tag is left out for the sake of Bio-Formats,
-which gets the colours wrong where it is given; libtiff takes the factors from the stream. The second
-it says of tiles whose edges are no multiples of 16, and reads them."""
+which gets the colours wrong where it is given; libtiff takes the factors from the stream. The
+second it says of tiles whose edges are no multiples of 16, and reads them."""
 
 
 def harmless(warning: str) -> bool:
