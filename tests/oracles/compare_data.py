@@ -238,7 +238,7 @@ def compare(
 
 
 @contextlib.contextmanager
-def _readers(wanted: Sequence[str]) -> Iterator[list[Reader]]:
+def reading_with(wanted: Sequence[str]) -> Iterator[list[Reader]]:
     """Those asked for, which must be there, or all that are; Bio-Formats with its server."""
     named = [name for name in wanted if name != "bioformats"]
     chosen = available_readers(named) if named or not wanted else []
@@ -273,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = wrong = 0
     line = "{:18} {:7} {:18} {:7} {:24} {:18} {:5} {}"
     columns = ("series", "flavour", "reader", "levels", "pixels", "mpp", "obj", "verdict")
-    with _readers(options.reader) as readers:
+    with reading_with(options.reader) as readers:
         print(line.format(*columns))
         found = compare(options.tree, options.source, readers, options.series)
         for uid, flavour, row in found:

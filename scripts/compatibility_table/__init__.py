@@ -1,0 +1,1 @@
+"""What each TIFF reader makes of each slide, as a table in Markdown."""
