@@ -6,6 +6,7 @@ hostile, can make the program use more than is written here.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 KIB = 1024
@@ -58,8 +59,8 @@ class Limits:
     decoded_bytes: int = 256 * MIB
     """Cache of decoded tiles."""
 
-    decoders: int = 2
-    """Frames that are decoded at the same time."""
+    decoders: int = max(2, min(8, os.cpu_count() or 2))
+    """Frames that are decoded at the same time: codecs keep a core busy each."""
 
 
 DEFAULT_LIMITS = Limits()

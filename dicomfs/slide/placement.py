@@ -17,6 +17,7 @@ from dicomfs.dicom.header import Header
 from dicomfs.dicom.instance import Instance
 from dicomfs.dicom.per_frame import FrameItems
 from dicomfs.errors import RejectedError
+from dicomfs.limits import DEFAULT_LIMITS
 from dicomfs.slide.model import Int32Array, Note, as_array
 
 Int64Array = npt.NDArray[np.int64]
@@ -65,7 +66,10 @@ class Matrix:
 
 
 def matrix_of(header: Header) -> Matrix:
-    """The total pixel matrix; that of a single frame where the attributes are missing."""
+    """The total pixel matrix; that of a single frame where the attributes are missing.
+
+    Raises RejectedError where there is none, or none that anybody could hold.
+    """
     width, height = header.total_columns, header.total_rows
     associated = header.flavour in ("LABEL", "OVERVIEW", "THUMBNAIL")
     if (
@@ -80,7 +84,13 @@ def matrix_of(header: Header) -> Matrix:
                 "no-matrix", "has several frames, but no total pixel matrix to place them in"
             )
         width, height = header.columns, header.rows
-    return Matrix(width, height, header.columns, header.rows)
+    matrix = Matrix(width, height, header.columns, header.rows)
+    if max(width, height) > DEFAULT_LIMITS.matrix_side or matrix.cells > DEFAULT_LIMITS.frames:
+        raise RejectedError(
+            "too-large",
+            f"claims {width} x {height} pixels in {matrix.cells} tiles, which is absurd",
+        )
+    return matrix
 
 
 def place_frames(instance: Instance, notes: list[Note], first_frame: int = 0) -> list[PlacedFrames]:
