@@ -14,6 +14,7 @@ import click
 
 from dicomfs.cli.progress import copying, scanning
 from dicomfs.cli.showing import Showing, showing_options
+from dicomfs.cli.wording import counted
 from dicomfs.errors import DamagedFrameError, UsageError
 
 if TYPE_CHECKING:
@@ -70,9 +71,10 @@ def export(
                     click.echo(f"{path}: {error.strerror}", err=True)
                     if isinstance(error.__cause__, DamagedFrameError):
                         click.echo("    --damaged blank exports it with blank tiles.", err=True)
-        click.echo(f"{len(wanted) - failed} files of {len(slides)} slides are in {dest}.", err=True)
+        done = counted(len(wanted) - failed, "file")
+        click.echo(f"{done} of {counted(len(slides), 'slide')} in {dest}.", err=True)
         if failed:
-            click.echo(f"{failed} files could not be written.", err=True)
+            click.echo(f"{counted(failed, 'file')} could not be written.", err=True)
             ctx.exit(1)
 
 
@@ -94,8 +96,8 @@ def _chosen(archive: Archive, series: Sequence[str]) -> list[SlideFiles]:
 def _refuse_existing(dest: Path, paths: Sequence[str]) -> None:
     existing = [path for path in paths if os.path.lexists(dest / path)]
     if existing:
-        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise UsageError(f"{dest / existing[0]}{more} exists; --overwrite replaces files")
+        more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
+        raise UsageError(f"{dest / existing[0]} exists{more}; --overwrite replaces files")
 
 
 def _copy(archive: Archive, path: str, target: Path, progress: Callable[[int], None]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dicomfs.cli.progress import scanning
+from dicomfs.cli.wording import counted
 
 if TYPE_CHECKING:
     from dicomfs.archive import Archive
@@ -106,7 +107,7 @@ def _print_tables(archive: Archive) -> None:
         console.print(f"Not shown: {where}", style="red", markup=False, highlight=False)
         console.print(f"    It {one.message} [{one.code}].", markup=False, highlight=False)
     counts = [
-        f"{len(archive.slides)} slides",
+        counted(len(archive.slides), "slide"),
         f"{len(catalogue.rejected)} not shown",
         f"{len(catalogue.other_series)} series of other kinds",
         f"{catalogue.not_dicom} of {catalogue.files} files are not DICOM",

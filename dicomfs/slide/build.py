@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from dicomfs.dicom.codestream import Codec
 from dicomfs.dicom.header import Header, OpticalPath
 from dicomfs.dicom.instance import Instance
 from dicomfs.dicom.uids import SINGLE_IMAGE_SOP_CLASSES
@@ -42,6 +43,7 @@ def build_slide(instances: Sequence[Instance]) -> Slide:
     if len(planes_um) > 1 and spacing_um is None:
         notes.append(Note("no-plane-spacing", "the distance of the focal planes is not known"))
     notes += _damage(instances)
+    notes += _level_notes(instances, [level for level, _ in levels])
     if levels[0][0].spacing_mm is None:
         notes.append(Note("no-spacing", "the size of a pixel is not known"))
     return Slide(
@@ -71,9 +73,11 @@ def split_pyramids(instances: Sequence[Instance]) -> list[tuple[str, tuple[Insta
     """
     single = [i for i in instances if i.header.sop_class_uid in SINGLE_IMAGE_SOP_CLASSES]
     tiled = [i for i in instances if i.header.sop_class_uid not in SINGLE_IMAGE_SOP_CLASSES]
-    by_uid = {instance.header.sop_instance_uid: instance for instance in reversed(single)}
+    by_uid: dict[str, Instance] = {}
+    for instance in single:
+        by_uid.setdefault(instance.header.sop_instance_uid, instance)
     found: list[tuple[str, tuple[Instance, ...]]] = [
-        (uid, (instance,)) for uid, instance in reversed(by_uid.items())
+        (uid, (instance,)) for uid, instance in by_uid.items()
     ]
     uids = list(dict.fromkeys(i.header.pyramid_uid for i in tiled if i.header.pyramid_uid))
     split = [(uid, tuple(i for i in tiled if i.header.pyramid_uid in (uid, ""))) for uid in uids]
@@ -109,6 +113,25 @@ def _damage(instances: Sequence[Instance]) -> list[Note]:
             more = ", …" if len(instance.missing_frames) > _LISTED_FRAMES else ""
             text = f"these frames cannot be read: {shown}{more} (instance {uid})"
             notes.append(Note("damaged-frames", text))
+    return notes
+
+
+def _level_notes(instances: Sequence[Instance], levels: Sequence[Level]) -> list[Note]:
+    """What a user should know of the tiles of a level."""
+    notes: list[Note] = []
+    for level in levels:
+        missing = sum(level.missing(plane) for plane in range(len(level.planes)))
+        if missing and instances[level.members[0]].header.concatenation is not None:
+            text = (
+                f"{missing} tiles of the level of {level.width} x {level.height} pixels have no"
+                " frame: a part of a concatenation may be missing"
+            )
+            notes.append(Note("missing-tiles", text))
+        passes = level.frames_are_tiles and level.encoding.codec in (Codec.JPEG, Codec.JPEG_2000)
+        if passes and (level.tile_width % 16 or level.tile_height % 16):
+            size = f"{level.tile_width} x {level.tile_height}"
+            text = f"tiles of {size} pixels are no multiples of 16, which libvips refuses"
+            notes.append(Note("tile-size", text))
     return notes
 
 

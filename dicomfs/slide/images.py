@@ -75,10 +75,20 @@ def read_image(instances: Sequence[Instance], source: Source, notes: list[Note])
         offset = concatenation.frame_offset if concatenation else 0
         for frames in place_frames(instances[member], notes, offset):
             placed.append((member, frames))
+    matrix = matrices.pop()
+    first = instances[source.members[0]].header
+    if first.concatenation is not None and first.dimension_organization == "TILED_FULL":
+        frames_found = sum(len(frames.frames) for _, frames in placed)
+        if frames_found % matrix.cells:
+            raise RejectedError(
+                "missing-part",
+                f"is incomplete: a concatenation has {frames_found} frames where {matrix.cells}"
+                " make an image",
+            )
     whole = len(set(encodings)) == 1 and all(
         _whole_frames(instances[member], encodings[0]) for member in source.members
     )
-    return Image(source, matrices.pop(), encodings[0], whole, tuple(placed))
+    return Image(source, matrix, encodings[0], whole, tuple(placed))
 
 
 def _whole_frames(instance: Instance, encoding: PixelEncoding) -> bool:

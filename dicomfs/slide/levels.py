@@ -100,15 +100,14 @@ def _level(
         planes_um = tuple(sorted({z for _, z in cells}))
     planes = []
     for channel in channel_keys:
-        own = [z for key, z in cells if key == channel]
+        own = sorted(z for key, z in cells if key == channel)
         if not own:
             raise RejectedError("other-paths", "lacks an optical path that others have")
-        for z in planes_um:
-            nearest = min(own, key=lambda candidate: (abs(candidate - z), candidate))
-            if nearest != z:
-                text = "a level lacks focal planes that others have; the nearest is shown for them"
-                notes.append(Note("other-planes", text))
-            planes.append(tuple(cells[(channel, nearest)]))
+        if len(own) != len(planes_um):
+            text = "a level lacks focal planes that others have; the nearest is shown for them"
+            notes.append(Note("other-planes", text))
+            own = [min((abs(there - z), there) for there in own)[1] for z in planes_um]
+        planes += [tuple(cells[(channel, z)]) for z in own]
     header = instances[first.source.members[0]].header
     level = Level(
         width=first.matrix.width,

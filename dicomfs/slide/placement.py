@@ -8,7 +8,7 @@ cell; which instances make a level is not decided here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -115,11 +115,7 @@ def place_frames(instance: Instance, notes: list[Note], first_frame: int = 0) ->
     if matrix.cells == 1 and header.number_of_frames == 1:
         return [PlacedFrames(_path(header, items), _z(header, items), range(1), range(1))]
     if header.shared.column > 0 and header.number_of_frames == 1:
-        cell = _cell(matrix, header.shared.column, header.shared.row)
-        frames = range(1)
-        return [
-            PlacedFrames(_path(header, items), _z(header, items), frames, range(cell, cell + 1))
-        ]
+        return _by_position(header, matrix, _at_shared_position(header, items), notes)
     placed = _by_order(instance, matrix, first_frame)
     if placed is None:
         raise RejectedError(
@@ -205,8 +201,14 @@ def _split(first: int, count: int, cells: int) -> Iterator[tuple[int, range, ran
         number += size
 
 
-def _cell(matrix: Matrix, column: int, row: int) -> int:
-    return (row - 1) // matrix.tile_height * matrix.across + (column - 1) // matrix.tile_width
+def _at_shared_position(header: Header, items: FrameItems | None) -> FrameItems:
+    """The item of a single frame whose position stands in the shared functional groups."""
+    bounds = np.iinfo(np.int32)
+    place = np.array([[header.shared.column], [header.shared.row]], np.float64)
+    columns, rows = place.clip(bounds.min, bounds.max).astype(np.int32)
+    if items is not None and len(items) == 1:
+        return replace(items, columns=columns, rows=rows)
+    return FrameItems(columns, rows, np.full(1, np.nan), np.full(1, -1, np.int16), (), b"", 0)
 
 
 def _by_position(

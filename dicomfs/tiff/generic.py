@@ -1,6 +1,6 @@
 """The flavour `tiff`: a plain pyramid that libtiff alone can read.
 
-levels, largest first, NewSubfileType 1 on the reduced ones | label | macro | thumbnail, as strips
+levels, largest first, NewSubfileType 1 on the reduced ones | label | macro, as strips
 """
 
 from __future__ import annotations

@@ -13,6 +13,10 @@ from dicomfs.slide.model import Level, Slide
 from dicomfs.tiff.directory import Code, Field, Hole, Type, longs, rationals, shorts
 from dicomfs.tiff.storage import Compression, Flavour, Photometric, Storage, storage_of
 
+_LIBTIFF_BLOCK = 1024  # OpenSlide's libtiff refuses uncompressed tiles of other multiples
+
+_PAGE = 4096  # a tile that cannot be decoded must not take its neighbours' pages along
+
 DECODED_TILE = 256
 """Side of re-tiled tiles, pixels: a size that every reader takes uncompressed."""
 
@@ -76,11 +80,10 @@ class Pictures:
         decode = self.decode or not level.frames_are_tiles
         storage = storage_of(level.encoding, self.flavour, decode=decode)
         width, height = level.tile_width, level.tile_height
-        if not storage.pass_through and not _suits_every_reader(width, height, storage):
+        unit = _uncompressed_unit(width, height, storage)
+        if not storage.pass_through and unit % _PAGE:
             width = height = DECODED_TILE
-        elif storage.compression is Compression.NONE and not _suits_every_reader(
-            width, height, storage
-        ):
+        elif storage.compression is Compression.NONE and unit % _LIBTIFF_BLOCK:
             storage = storage_of(level.encoding, self.flavour, decode=True)
             width = height = DECODED_TILE
         picture = self._add(level, plane, storage, level.width, level.height, width, height, False)
@@ -123,10 +126,11 @@ class Pictures:
         return picture
 
 
-def _suits_every_reader(width: int, height: int, storage: Storage) -> bool:
-    """Whether uncompressed tiles of this size are read by all readers (see docs/readers.md)."""
-    size = width * height * storage.samples * storage.bits // 8
-    return width % 16 == 0 and height % 16 == 0 and size % 1024 == 0
+def _uncompressed_unit(width: int, height: int, storage: Storage) -> int:
+    """Bytes of an uncompressed tile; 1, which suits nobody, for sides that TIFF does not allow."""
+    if width % 16 or height % 16:
+        return 1
+    return width * height * storage.samples * storage.bits // 8
 
 
 def picture_fields(picture: Picture, subfile_type: int | None) -> list[Field]:

@@ -1,6 +1,6 @@
 """Where every byte of a virtual TIFF comes from.
 
-    header | blank tiles | fault slot | pixel data of each instance | decoded tiles
+    header | blank tiles | pixel data of each instance | decoded tiles | fault slot
 
 The sizes of all parts follow from header facts alone, so the size of the file is known before a
 frame was looked at.  `TiffPlan.table` says as much as is known then; `TiffPlan.resolve` fills in
@@ -10,7 +10,8 @@ The value of a Pixel Data element stands in the file as one span, item headers a
 at the frames inside it.  A frame of several fragments is presented contiguously from its first
 byte on, within its own place, and the rest of that place reads as zeros, so nothing else moves.
 Missing frames point at the fault slot, whose reading is an error, so that a reader of a damaged
-slide gets an error for that tile and for no other.
+slide gets an error for that tile and for no other.  What can fail has pages of its own: the kernel
+reads by the page, and a page that fails takes everything on it along.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from dicomfs.tiff.blank import absent_colour, blank_tile
 from dicomfs.tiff.directory import Directory, Header, Hole, lay_out
 from dicomfs.tiff.picture import Picture
 
-FAULT_SLOT = 64
+PAGE = 4096
+"""Bytes that the kernel reads at least."""
+
+FAULT_SLOT = PAGE
 """Bytes that missing frames point at; zeros where no frame is missing."""
 
 Int64Array = npt.NDArray[np.int64]
@@ -59,6 +63,7 @@ class TiffPlan:
 
     members : the instances whose bytes it shows or decodes, by index in `Slide.instances`; source
         file numbers of the extents are positions in this tuple
+    fault_at : offset of the fault slot
     blanks : for each picture that needs one, by its key, offset and size of its blank tile
     blank_damaged : whether missing frames show the blank tile; their reading is an error otherwise
     """
@@ -71,6 +76,7 @@ class TiffPlan:
     blank_bytes: tuple[bytes, ...] = field(repr=False)
     spans: Mapping[int, Span]
     runs: Mapping[int, Run]
+    fault_at: int
     blank_damaged: bool
     table: ExtentTable = field(repr=False)
 
@@ -78,11 +84,6 @@ class TiffPlan:
     def size(self) -> int:
         """Bytes of the virtual file."""
         return self.table.size
-
-    @property
-    def fault_at(self) -> int:
-        """Offset of the fault slot."""
-        return self.header.size + sum(map(len, self.blank_bytes))
 
     def resolve(self, tables: Mapping[int, FrameTable]) -> ExtentTable:
         """The complete table.
@@ -102,14 +103,16 @@ class TiffPlan:
         for part in self.header.parts:
             head.append(part if isinstance(part, bytes) else arrays[part.key])
         builder.literal(b"".join([*head, *self.blank_bytes]))
+        for span in self.spans.values():
+            _add_span(builder, self.members.index(span.member), span, by_member[span.member])
+        for run in self.runs.values():
+            builder.zeros(run.base - builder.size)
+            builder.tiles(run.tiles)
+        builder.zeros(self.fault_at - builder.size)
         if faults:
             builder.fault(FAULT_SLOT)
         else:
             builder.zeros(FAULT_SLOT)
-        for span in self.spans.values():
-            _add_span(builder, self.members.index(span.member), span, by_member[span.member])
-        for run in self.runs.values():
-            builder.tiles(run.tiles)
         return builder.build()
 
     def _place(
@@ -178,16 +181,17 @@ def plan_tiff(
     made = [picture for picture in pictures if not picture.storage.pass_through]
     used = sorted({member for p in pictures for member in _members(p)})
     blanks, blank_bytes, position = _blanks(slide, shown, header.size, always=blank_damaged)
-    position += FAULT_SLOT
     spans: dict[int, Span] = {}
     for member in sorted({member for picture in shown for member in _members(picture)}):
         spans[member] = _span(slide, member, position)
         position += spans[member].size
     runs: dict[int, Run] = {}
     for picture in made:
+        position = _next_page(position)
         run = Run(picture, position, TileRun(picture.key, picture.tile_bytes, picture.count))
         runs[picture.key] = run
         position += run.tiles.size
+    fault_at = _next_page(position)
     builder = ExtentTableBuilder()
     for part in header.parts:
         if isinstance(part, Hole):
@@ -195,10 +199,7 @@ def plan_tiff(
         else:
             builder.literal(part)
     builder.literal(b"".join(blank_bytes))
-    builder.deferred(FAULT_SLOT + sum(span.size for span in spans.values()))
-    for run in runs.values():
-        builder.deferred(run.tiles.size)
-    assert builder.size == position
+    builder.deferred(fault_at + FAULT_SLOT - builder.size)
     return TiffPlan(
         slide,
         header,
@@ -208,9 +209,14 @@ def plan_tiff(
         tuple(blank_bytes),
         spans,
         runs,
+        fault_at,
         blank_damaged,
         builder.build(),
     )
+
+
+def _next_page(position: int) -> int:
+    return -(-position // PAGE) * PAGE
 
 
 def _members(picture: Picture) -> tuple[int, ...]:

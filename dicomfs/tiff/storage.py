@@ -104,7 +104,8 @@ def _as_it_is(encoding: PixelEncoding, flavour: Flavour) -> Compression | None:
     if encoding.codec == Codec.JPEG_2000 and encoding.colour is not Colour.YCBCR:
         if flavour is Flavour.OME:
             return Compression.JPEG_2000
-        if flavour is Flavour.SVS and encoding.samples == 3:  # grey is refused by OpenSlide
+        # OpenSlide takes three components of 8 bit there, and no others.
+        if flavour is Flavour.SVS and encoding.samples == 3 and encoding.bits == 8:
             return Compression.APERIO_JPEG_2000_RGB
     return None
 
