@@ -75,7 +75,7 @@ def mounted(source: Path, home: Path, *options: str) -> Iterator[Mount]:
         pytest.skip("there is no /dev/fuse")
     point = home / "mountpoint"
     point.mkdir(parents=True)
-    done = command("mount", source, point, *options, home=home)
+    done = command("mount", source, point, "--wait", str(PATIENCE), *options, home=home)
     assert done.returncode == 0, done.stderr
     try:
         yield Mount(source, point)

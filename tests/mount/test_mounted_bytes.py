@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import tifffile
 
 from tests.archive.test_random_reads import FILES
 from tests.archive.whole_file import expected_file
@@ -105,6 +106,36 @@ def test_a_damaged_file_gives_an_error_and_harms_no_neighbour(
     assert written("jpeg-420-jfif").series_uid not in by_uid
     rejected = json.loads((harmed.point / ".dicomfs" / "rejected.json").read_bytes())
     assert {key.split("/")[0] for one in rejected for key in one["files"]} == {"c"}
+
+
+@pytest.mark.fuse
+def test_a_damaged_slide_opens_and_only_its_missing_tiles_fail(
+    harmed: Mount, written: WrittenSeries
+) -> None:
+    """The kernel reads by the page: what fails must not take the header or another tile along."""
+    series = written("jpeg-422-jfif")
+    path = harmed.cases()[series.series_uid].with_suffix(".svs")
+    level = series.levels[0]
+    across = -(-level.columns // level.tile[1])
+    right = 0
+    failures = set()
+    with path.open("rb", buffering=0) as file, tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.first
+        assert isinstance(page, tifffile.TiffPage)
+        for tile, (offset, count) in enumerate(
+            zip(page.dataoffsets, page.databytecounts, strict=True)
+        ):
+            file.seek(offset)
+            try:
+                data = file.read(count)
+            except OSError as error:
+                failures.add(error.errno)
+            else:
+                expected = level.frame(*divmod(tile, across)).data
+                assert data[: len(expected)] == expected
+                right += 1
+    assert right
+    assert failures == {errno.EIO}
 
 
 @pytest.mark.fuse
