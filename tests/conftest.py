@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.fixtures.catalogue import BY_ID
 from tests.fixtures.series import Series
 from tests.fixtures.wsm import write_series
+
+# The same examples every time, however busy the machine.
+settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+settings.load_profile("suite")
 
 
 class WrittenSeries:

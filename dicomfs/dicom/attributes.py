@@ -1,7 +1,7 @@
 """Lenient access to the attributes of a data set.
 
-pydicom finds the elements and decodes character sets; the values themselves are read here, because
-real slides carry values that break their VR (PS3.5 6.2) and a broken date must not hide a slide.
+pydicom knows the dictionary and decodes character sets; the values are read here, because real
+slides carry values that break their VR (PS3.5 6.2) and a broken date must not hide a slide.
 Every accessor answers "nothing" for what is absent or cannot be read, and never raises.
 """
 
@@ -9,60 +9,53 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Iterator
+import threading
+import warnings
+from collections.abc import Iterator
+from functools import cache
 
 from pydicom import charset
-from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
-from pydicom.tag import Tag
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+from dicomfs.dicom.dataset import DataSet, read_items
+from dicomfs.errors import MalformedDicomError
 
 _PN_DELIMITERS = {0x5E, 0x3D, 0x5C}  # where an escape sequence is reset, PS3.5 6.1.2.5.3
 _TEXT_DELIMITERS = {0x09, 0x0A, 0x0C, 0x0D, 0x5C}
+_QUIET = threading.Lock()
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 
 
 class Attributes:
     """A data set, or an item of a sequence, seen through lenient accessors by keyword."""
 
-    def __init__(self, dataset: Dataset, encodings: list[str] | None = None) -> None:
+    def __init__(self, dataset: DataSet, encodings: list[str] | None = None) -> None:
         self._dataset = dataset
         self._encodings = encodings if encodings is not None else _encodings_of(dataset)
 
     def __contains__(self, keyword: str) -> bool:
-        return keyword in self._dataset
+        return _tag(keyword) in self._dataset
 
-    def _raw(self, keyword: str) -> tuple[str, object]:
-        """VR and value; the value is bytes where pydicom has not converted it yet."""
-        try:
-            element = self._dataset.get_item(Tag(keyword))
-        except (KeyError, ValueError):
-            return "", None
+    def _raw(self, keyword: str) -> tuple[str, bytes | None]:
+        """VR and value, None where there is no such element."""
+        element = self._dataset.get(_tag(keyword))
         if element is None:
             return "", None
-        vr = element.VR or ""
-        if not vr or vr == "UN":
-            vr = _dictionary_vr(keyword)
+        vr = element.vr if element.vr not in ("", "UN") else _dictionary_vr(keyword)
         return vr, element.value
 
     def _little_endian(self, keyword: str) -> bool:
-        element = self._dataset.get_item(Tag(keyword))
-        return not isinstance(element, RawDataElement) or element.is_little_endian
+        return not self._dataset[_tag(keyword)].encoding.big_endian
 
     def texts(self, keyword: str) -> tuple[str, ...]:
         """All values as text, stripped; empty ones included as ""."""
         vr, value = self._raw(keyword)
         if value is None:
             return ()
-        if isinstance(value, bytes):
-            if vr in _BINARY:
-                return tuple(f"{number:g}" for number in self.floats(keyword))
-            text = self._decode(value, vr)
-            parts = [text] if vr in ("LT", "ST", "UT", "UR") else text.split("\\")
-        elif isinstance(value, Iterable) and not isinstance(value, str):
-            parts = [str(item) for item in value]
-        else:
-            parts = [str(value)]
+        if vr in _BINARY:
+            return tuple(f"{number:g}" for number in self.floats(keyword))
+        text = self._decode(value, vr)
+        parts = [text] if vr in ("LT", "ST", "UT", "UR") else text.split("\\")
         cleaned = tuple(part.strip(" \0\t\r\n") for part in parts)
         return cleaned if any(cleaned) else ()
 
@@ -74,7 +67,7 @@ class Attributes:
     def floats(self, keyword: str) -> tuple[float, ...]:
         """All finite numeric values; () where one of them is no number."""
         vr, value = self._raw(keyword)
-        if isinstance(value, bytes) and vr in _BINARY:
+        if value is not None and vr in _BINARY:
             code = _BINARY[vr]
             width = struct.calcsize("<" + code)
             count = len(value) // width
@@ -100,22 +93,23 @@ class Attributes:
     def binary(self, keyword: str) -> bytes | None:
         """The value of an OB or similar element, None where absent or empty."""
         _, value = self._raw(keyword)
-        return value if isinstance(value, bytes) and value else None
+        return value or None
 
     def items(self, keyword: str) -> Iterator[Attributes]:
         """The items of a sequence, none where it is absent or damaged."""
-        try:
-            sequence = self._dataset[keyword].value if keyword in self._dataset else None
-            members = list(sequence) if sequence is not None else []
-        except Exception:  # whatever pydicom trips over, the sequence cannot be read
+        vr, value = self._raw(keyword)
+        if not value or vr != "SQ":
             return
-        for member in members:
-            if isinstance(member, Dataset):
-                yield Attributes(member, self._encodings)
+        try:
+            items = read_items(self._dataset[_tag(keyword)])
+        except MalformedDicomError:
+            return
+        for item in items:
+            yield Attributes(item, self._encodings)
 
     def item(self, keyword: str) -> Attributes:
         """The first item of a sequence; one without attributes where there is none."""
-        return next(self.items(keyword), Attributes(Dataset(), self._encodings))
+        return next(self.items(keyword), Attributes({}, self._encodings))
 
     def meaning(self, keyword: str) -> str:
         """Code Meaning (0008,0104) of the first item of a code sequence."""
@@ -123,31 +117,36 @@ class Attributes:
 
     def _decode(self, value: bytes, vr: str) -> str:
         value = value.rstrip(b"\0 ")
-        if value.isascii():
-            return value.decode("ascii")
         try:
             if b"\x1b" not in value:
-                return value.decode(self._encodings[0])
+                return value.decode("ascii" if value.isascii() else self._encodings[0])
             delimiters = _PN_DELIMITERS if vr == "PN" else _TEXT_DELIMITERS
-            return charset.decode_bytes(value, self._encodings, delimiters)
+            # pydicom warns of what is put up with. The filters are the process's: one at a time.
+            with _QUIET, warnings.catch_warnings(action="ignore"):
+                return charset.decode_bytes(value, self._encodings, delimiters)
         except (LookupError, UnicodeError, ValueError):
             return value.decode("latin-1")
 
 
-def _encodings_of(dataset: Dataset) -> list[str]:
+def _encodings_of(dataset: DataSet) -> list[str]:
     try:
-        element = dataset.get_item(Tag("SpecificCharacterSet"))
-        raw = element.value if isinstance(element, RawDataElement) else None
-        names = raw.decode("ascii", "replace").split("\\") if isinstance(raw, bytes) else [""]
-        known = [charset.python_encoding[name.strip(" \0")] for name in names]
-    except (KeyError, ValueError):
+        element = dataset.get(_tag("SpecificCharacterSet"))
+        text = element.value.decode("ascii", "replace").strip(" \0") if element is not None else ""
+        known = [charset.python_encoding[name.strip(" \0")] for name in text.split("\\")]
+    except Exception:  # whatever pydicom trips over
         # Undeclared or unknown: UTF-8 where it is valid, Latin-1 where not.
         return ["utf8"]
-    return known or ["utf8"]
+    return known if text else ["utf8"]
 
 
+@cache
+def _tag(keyword: str) -> int:
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise ValueError(f"the dictionary has no {keyword}")
+    return tag
+
+
+@cache
 def _dictionary_vr(keyword: str) -> str:
-    try:
-        return dictionary_VR(Tag(keyword)).split(" ")[0]
-    except (KeyError, ValueError):
-        return "UN"
+    return dictionary_VR(_tag(keyword)).split(" ")[0]

@@ -3,7 +3,7 @@
 The header of a data set often contradicts the frames (see PS3.5 8.2 for what it should say); TIFF
 readers obey the tag they are given.  So size, components, sampling and colour are taken from the
 markers: JPEG from ITU-T T.81 annex B, JFIF (T.871) and the Adobe APP14 segment, JPEG-LS from T.87
-annex C, JPEG 2000 from T.800 annex A, JPEG XL by its signature alone.  Works on the first bytes of
+annex C, JPEG 2000 from T.800 annex A, of JPEG XL the size alone.  Works on the first bytes of
 a frame; knows no data set.
 """
 
@@ -36,7 +36,8 @@ class Colour(StrEnum):
 class CodeStream:
     """Facts of a code stream, from its markers alone.
 
-    width, height : pixels; components : their number; precision : bits per sample.
+    width, height : pixels; components : their number; precision : bits per sample; of JPEG XL these
+        two are not known, and 0.
     sampling : horizontal and vertical sampling of the first component relative to the second,
         (1, 1) without subsampling, (2, 1) for 4:2:2, (2, 2) for 4:2:0.
     colour : what the stream says that it holds once its own transforms are undone as a decoder of
@@ -71,8 +72,10 @@ def read_code_stream(head: bytes) -> CodeStream | None:
     if head.startswith(b"\0\0\0\x0cjP  \r\n\x87\n"):
         at = head.find(b"\xff\x4f\xff\x51")
         return _read_jpeg_2000(head[at:]) if at > 0 else None
-    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")):
-        return CodeStream(Codec.JPEG_XL, 0, 0, 0, 0)
+    if head.startswith(b"\xff\x0a"):
+        return _read_jpeg_xl(head)
+    if head.startswith(b"\0\0\0\x0cJXL \r\n\x87\n"):
+        return _read_jpeg_xl(head[_jpeg_xl_start(head) :])
     return None
 
 
@@ -184,6 +187,41 @@ def _read_jpeg_2000(head: bytes) -> CodeStream | None:
         multiple_component_transform=transform,
         signed=bool(depth & 0x80),
     )
+
+
+def _read_jpeg_xl(head: bytes) -> CodeStream | None:
+    """The size header (ISO/IEC 18181-1 D.2); its bits count from the least significant on."""
+    if len(head) < 12 or head[:2] != b"\xff\x0a":
+        return None
+    bits = int.from_bytes(head[2:12], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value, bits = bits & ((1 << count) - 1), bits >> count
+        return value
+
+    def side() -> int:
+        return 8 * (take(5) + 1) if small else 1 + take((9, 13, 18, 30)[take(2)])
+
+    small = take(1)
+    height = side()
+    ratio = take(3)
+    width = height * _JPEG_XL_RATIOS[ratio][0] // _JPEG_XL_RATIOS[ratio][1] if ratio else side()
+    return CodeStream(Codec.JPEG_XL, width, height, 0, 0)
+
+
+def _jpeg_xl_start(head: bytes) -> int:
+    """Where the code stream starts in the boxes of a container (18181-2 section 9)."""
+    at = 12
+    while at + 8 <= len(head):
+        kind = head[at + 4 : at + 8]
+        if kind in (b"jxlc", b"jxlp"):
+            return at + (8 if kind == b"jxlc" else 12)
+        at += max(8, int.from_bytes(head[at : at + 4], "big"))
+    return len(head)
+
+
+_JPEG_XL_RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def _find_segment(head: bytes, at: int, marker: int) -> bytes | None:

@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 from dicomfs.dicom.codestream import Colour
 
-_IN_GAMUT = 0.98
+_IN_GAMUT = (
+    0.92  # strong compression pushes a few in a hundred out; RGB leaves a fifth and more out
+)
 _CORRELATED = 0.6
 _SLACK = 12  # quantisation pushes colours of lossy frames out of the cube by a little
 

@@ -6,6 +6,7 @@ groups (`per_frame`).  Works on bytes that are at hand; asks for none.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -31,6 +32,10 @@ SHORT_VRS: Final = frozenset(
 """VRs with a 16-bit length (PS3.5 table 7.1-2)."""
 
 KNOWN_VRS: Final = LONG_VRS | SHORT_VRS
+
+
+_LITTLE = struct.Struct("<HH2sH").unpack_from, struct.Struct("<I").unpack_from
+_BIG = struct.Struct(">HH2sH").unpack_from, struct.Struct(">I").unpack_from
 
 
 class ElementHeader(NamedTuple):
@@ -71,17 +76,18 @@ class Encoding:
         """The element or item header at `at`; None where fewer bytes are at hand than it takes."""
         if at + 8 > len(data):
             return None
-        tag = self.tag_at(data, at)
-        if tag >> 16 == 0xFFFE:
-            return ElementHeader(tag, b"", self.uint(data[at + 4 : at + 8]), 8)
+        short, long = _BIG if self.big_endian else _LITTLE
+        group, element, vr, length = short(data, at)
+        tag = group << 16 | element
+        if group == 0xFFFE:
+            return ElementHeader(tag, b"", long(data, at + 4)[0], 8)
         if self.implicit_vr:
-            return ElementHeader(tag, _implicit_vr(tag), self.uint(data[at + 4 : at + 8]), 8)
-        vr = data[at + 4 : at + 6]
+            return ElementHeader(tag, _implicit_vr(tag), long(data, at + 4)[0], 8)
         if vr in SHORT_VRS:
-            return ElementHeader(tag, vr, self.uint(data[at + 6 : at + 8]), 8)
+            return ElementHeader(tag, vr, length, 8)
         if at + 12 > len(data):
             return None
-        return ElementHeader(tag, vr, self.uint(data[at + 8 : at + 12]), 12)
+        return ElementHeader(tag, vr, long(data, at + 8)[0], 12)
 
 
 @lru_cache(maxsize=4096)

@@ -1,22 +1,18 @@
 """The header of an instance: what its data set says, checked and in plain types.
 
-pydicom parses the bounded bytes before Pixel Data, without the per-frame functional groups
+Reads the bounded bytes before Pixel Data, without the per-frame functional groups
 (PS3.3 A.32.8, C.8.12.4, C.8.12.5, C.8.12.14, C.7.6.16, C.7.6.17).  Missing attributes become a
 neutral value here; what they mean for a slide is decided in `dicomfs.slide`.
 """
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 
-from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
-
 from dicomfs.dicom.attributes import Attributes
+from dicomfs.dicom.dataset import read_elements
 from dicomfs.dicom.description import Description, read_description
 from dicomfs.dicom.encoding import Encoding
-from dicomfs.errors import MalformedDicomError
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +144,11 @@ def parse_header(data: bytes, encoding: Encoding, first_item: bytes) -> Header:
     first_item : the data set of the first per-frame item, b"" where there is none; it stands in
         for functional groups that ought to be shared.
 
-    Raises MalformedDicomError where pydicom cannot follow the bytes.
+    Raises MalformedDicomError where the bytes cannot be followed.
     """
-    dataset = _parse(data, encoding)
-    top = Attributes(dataset)
+    top = Attributes(read_elements(data, encoding))
     shared = top.item("SharedFunctionalGroupsSequence")
-    own = Attributes(_parse(first_item, encoding)) if first_item else Attributes(Dataset())
+    own = Attributes(read_elements(first_item, encoding))
     spacing = top.floats("PixelSpacing")
     return Header(
         sop_class_uid=top.text("SOPClassUID"),
@@ -194,13 +189,6 @@ def parse_header(data: bytes, encoding: Encoding, first_item: bytes) -> Header:
         lossy=top.text("LossyImageCompression") == "01",
         description=read_description(top),
     )
-
-
-def _parse(data: bytes, encoding: Encoding) -> Dataset:
-    try:
-        return read_dataset(io.BytesIO(data), encoding.implicit_vr, not encoding.big_endian)
-    except Exception as error:  # pydicom raises whatever it trips over
-        raise MalformedDicomError(f"has a header that cannot be parsed: {error}") from error
 
 
 def _optical_path(item: Attributes) -> OpticalPath:
@@ -260,6 +248,8 @@ def _palette(top: Attributes, encoding: Encoding) -> Palette | None:
             data = data[0::2] if encoding.big_endian else data[1::2]
             if described[2] <= 8 and not any(data):
                 return None
+        elif encoding.big_endian:
+            data = bytes(data[at ^ 1] for at in range(len(data) // 2 * 2))
         planes.append(data[:entries])
     if len({len(plane) for plane in planes}) != 1 or not planes[0]:
         return None

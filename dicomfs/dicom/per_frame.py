@@ -32,6 +32,7 @@ _LENGTH = 0  # stands for the declared length of the item itself
 _CHUNK = 4 * 1024 * 1024
 _LARGEST_ITEM = 32 * 1024 * 1024
 _SHAPES = 8
+_MOST_LEARNED = 256  # where every item has its own, learning costs more than walking
 _VARIABLE_VRS = frozenset(
     (b"AE AS CS DA DS DT IS LO LT PN SH ST TM UI").split()  # text, of any even length
 )
@@ -105,6 +106,7 @@ class _ItemReader:
         self.encoding = encoding
         self.limits = limits
         self.shapes: list[_Shape] = []
+        self.learned = 0
         self.columns = _Columns(encoding)
         self.first_item = b""
 
@@ -182,8 +184,10 @@ class _ItemReader:
             self.first_item = bytes(self.window.data[at + 8 : end])
         self.columns.add(1, {tag: (raw,) for tag, raw in walk.found.items()})
         self.pos = self.window.base + end
-        self.shapes.insert(0, walk.shape())
-        del self.shapes[_SHAPES:]
+        if self.learned < _MOST_LEARNED:
+            self.learned += 1
+            self.shapes.insert(0, walk.shape())
+            del self.shapes[_SHAPES:]
 
 
 class _Columns:
@@ -224,7 +228,7 @@ class _Columns:
             self._paths.append(np.fromiter(map(self._path_of.__getitem__, paths), np.int16, count))
 
     def _number(self, raw: bytes) -> int:
-        name = raw[self._prefix :].decode("latin-1").strip(" \0")
+        name = _text(raw[self._prefix :])
         if len(self._names) >= np.iinfo(np.int16).max:
             raise LimitExceededError("names an absurd number of optical paths")
         return self._names.setdefault(name, len(self._names)) if name else -1
@@ -248,6 +252,14 @@ class _Columns:
             first_item,
             end,
         )
+
+
+def _text(raw: bytes) -> str:
+    """An SH value.  Items know no character set; UTF-8 is told from Latin-1 by being valid."""
+    try:
+        return raw.decode("utf-8").strip(" \0")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1").strip(" \0")
 
 
 def _decimal(raw: bytes) -> float:

@@ -23,8 +23,6 @@ from dicomfs.slide.encoding import DEFLATE, NATIVE, RLE, PixelEncoding
 
 Samples = npt.NDArray[Any]
 
-_STREAMS = frozenset(Codec) - {Codec.JPEG_XL}
-
 
 def decode_frame(
     data: bytes, encoding: PixelEncoding, width: int, height: int, limits: Limits
@@ -41,12 +39,10 @@ def decode_frame(
     if encoding.codec in (NATIVE, RLE, DEFLATE):
         samples = _plain(data, encoding, width, height)
     else:
-        colour = encoding.colour
-        if encoding.codec in _STREAMS:
-            stream = _check(data, encoding, width, height)
-            colour = stream.colour or colour
-            if stream.codec in (Codec.JPEG_2000, Codec.HTJ2K) and stream.sampling != (1, 1):
-                colour = Colour.RGB  # upsampling, the decoder converts too
+        stream = _check(data, encoding, width, height)
+        colour = stream.colour or encoding.colour
+        if stream.codec in (Codec.JPEG_2000, Codec.HTJ2K) and stream.sampling != (1, 1):
+            colour = Colour.RGB  # upsampling, the decoder converts too
         samples = _decode_stream(data, encoding.codec, colour)
     if samples.ndim == 3 and samples.shape[2] == 1:
         samples = samples[:, :, 0]
@@ -79,7 +75,7 @@ def _check(data: bytes, encoding: PixelEncoding, width: int, height: int) -> Cod
     if stream is None:
         raise DamagedFrameError("a frame does not start with the markers of its code stream")
     if (
-        stream.components != encoding.stored_samples
+        stream.components not in (encoding.stored_samples, 0)
         or stream.width > width
         or stream.height > height
     ):
@@ -95,7 +91,8 @@ def _decode_stream(data: bytes, codec: str, colour: Colour) -> Samples:
         if codec in (Codec.JPEG, Codec.JPEG_LOSSLESS):
             return _decode_jpeg(data, colour)
         if codec == Codec.JPEG_LS:
-            samples = imagecodecs.jpegls_decode(data)
+            # CharLS 2.4 spends half a minute on a stream that was cut off if no marker stops it.
+            samples = imagecodecs.jpegls_decode(data + b"\xff\xd9")
         elif codec == Codec.JPEG_XL:
             samples = imagecodecs.jpegxl_decode(data)
         else:

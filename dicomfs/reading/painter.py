@@ -113,6 +113,8 @@ class PicturePainter:
         level = picture.level
         left, top, width, height = self._region(picture, tile)
         if width * height > self._limits.tile_pixels:
+            if not picture.rendered:
+                raise DamagedFrameError(f"a tile of {width} x {height} pixels is too large to make")
             return []  # a thumbnail of a level without reduced ones stays blank
         right, bottom = min(left + width, level.width), min(top + height, level.height)
         if level.regular:

@@ -297,6 +297,51 @@ def test_the_number_of_fragments_has_a_limit() -> None:
         table_of(data, 20, limits=Limits(fragments=10))
 
 
+@pytest.mark.parametrize("offsets", ["bot", "eot"])
+def test_a_table_tells_frames_apart_in_a_file_that_was_cut_off(offsets: Offsets) -> None:
+    """Also where a frame is damaged so that it does not look like one."""
+    frames = frames_of([50, 61, 70, 81, 90])
+    frames[1] = bytes(60)
+    written = encapsulated(frames, offsets=offsets)
+    ends = [len(START) + spans[-1].start + spans[-1].length for spans in written.fragments]
+    ends = [end + len(frame) % 2 for end, frame in zip(ends, frames, strict=True)]
+    for size in range(ends[2] + 2, ends[4] - 1):
+        data = (START + written.data)[:size]
+        table = table_of(data, 5)
+        there = [size >= end for end in ends]
+        assert [bool(table.ranges(number)) for number in range(5)] == there
+        for number in range(3):
+            assert bytes_of(data, table, number) in (frames[number], frames[number] + b"\0")
+        assert "the file ends inside a frame" in table.problems
+
+
+@pytest.mark.parametrize("fragment_size", [20, 34])
+def test_a_table_tells_fragments_apart_in_a_file_that_was_cut_off(fragment_size: int) -> None:
+    frames = frames_of([100, 110, 120, 130])
+    written = encapsulated(frames, offsets="bot", fragment_size=fragment_size)
+    ends = [len(START) + spans[-1].start + spans[-1].length for spans in written.fragments]
+    starts = [len(START) + spans[0].start for spans in written.fragments]
+    for size in range(starts[2], ends[2] - 1):
+        data = (START + written.data)[:size]
+        table = table_of(data, 4)
+        # Of the third frame there are fragments, but not all.
+        assert [bool(table.ranges(number)) for number in range(4)] == [True, True, False, False]
+        check(data, FrameTable(table.offsets[:2], table.lengths[:2], table.span_end,
+                               table.fragments, table.method), frames[:2])  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [1 << 62, (1 << 63) - 1, (1 << 63) - 9, 1 << 63, (1 << 64) - 1])
+def test_absurd_offsets_are_not_believed(value: int) -> None:
+    frames = frames_of([50, 60, 70])
+    data = START + encapsulated(frames, offsets="eot").data
+    at = layout_of(data).extended_offsets
+    assert at is not None
+    for number in range(3):
+        place = at.offset + 8 * number
+        changed = data[:place] + struct.pack("<Q", value) + data[place + 8 :]
+        check(changed, table_of(changed, 3), frames)
+
+
 # --- native ---------------------------------------------------------------------------------------
 
 

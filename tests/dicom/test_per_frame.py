@@ -155,7 +155,7 @@ def test_many_items_that_differ_in_every_way(writer: Writer, undefined: bool) ->
             private=2 * int(rng.integers(0, 3)),
             undefined=bool(rng.random() < 0.5),
         )
-        for _ in range(400)
+        for _ in range(350)
     ]
     check(items, items_of(written(items, writer, undefined=undefined)))
 
