@@ -9,29 +9,38 @@ with dicomfs.open_archive("slides/") as archive:
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import platformdirs
 
-from dicomfs.catalog.catalogue import Catalogue
-from dicomfs.catalog.scan import Progress, scan
-from dicomfs.errors import UsageError
+from dicomfs.catalog.collection import Collection, Progress
+from dicomfs.catalog.follow import Follower
+from dicomfs.catalog.parsing import Place
+from dicomfs.catalog.store import Index, index_path, open_index
+from dicomfs.errors import DamagedFrameError, DicomfsError, UsageError
 from dicomfs.limits import DEFAULT_LIMITS, Limits
 from dicomfs.reading.reader import Reader
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.source.inflating import InflatingSource
 from dicomfs.source.local import LocalDirectory
-from dicomfs.source.protocol import Source
-from dicomfs.tiff.storage import Flavour
 from dicomfs.version import __version__
-from dicomfs.vfs.layout import LayoutOptions, SlideFiles, lay_out, make_tree
 from dicomfs.vfs.nodes import Directory, File, Node
-from dicomfs.vfs.tree import Tree
+from dicomfs.vfs.options import LayoutOptions
+from dicomfs.vfs.shelf import Shelf
+from dicomfs.vfs.tree import Changes, Tree
+
+if TYPE_CHECKING:
+    from dicomfs.catalog.catalogue import Catalogue
+    from dicomfs.vfs.layout import SlideFiles
 
 _BUFFER = 256 * 1024
+
+Deliver = Callable[[Callable[[], Changes]], None]
+"""Carries out a change of the tree where the tree is used."""
 
 
 def cache_directory() -> Path:
@@ -39,26 +48,37 @@ def cache_directory() -> Path:
     return Path(platformdirs.user_cache_dir("dicomfs", appauthor=False))
 
 
+def open_index_of(source: Path, chosen: Path | None) -> Index:
+    """The index of a source: the chosen file, else one in the user's cache directory."""
+    if chosen is not None:
+        return open_index(chosen, ours=False)
+    return open_index(index_path(cache_directory() / "index", source), ours=True)
+
+
 class Archive:
     """Everything that a source shows.  Made by `open_archive`.
 
-    tree : the directories and files; reader : reads their bytes
-    catalogue : the slides and what is not shown; slides : the files of each slide
+    source : where the bytes come from; reader : reads those of the virtual files
     """
 
     def __init__(
         self,
-        source: Source,
-        catalogue: Catalogue,
-        slides: Sequence[SlideFiles],
-        tree: Tree,
-        reader: Reader,
+        source: InflatingSource,
+        index: Index,
+        place: Place,
+        shelf: Shelf,
+        limits: Limits,
+        holds_mountpoint: bool = False,
     ) -> None:
         self.source = source
-        self.catalogue = catalogue
-        self.slides = slides
-        self.tree = tree
-        self.reader = reader
+        self.reader = Reader(source, limits, index)
+        self._index = index
+        self._place = place
+        self._shelf = shelf
+        self._holds_mountpoint = holds_mountpoint
+        self._unlisted: set[str] = set()
+        self._follower: Follower | None = None
+        self._deliver: Deliver = lambda change: cast(None, change())
 
     @classmethod
     def load(
@@ -69,28 +89,120 @@ class Archive:
         decode: bool = False,
         blank_damaged: bool = False,
         exclude: Path | None = None,
+        index: Path | None = None,
         progress: Progress | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Archive:
-        """Scan a directory; see `open_archive`.
+        """Look at all of a directory; see `open_archive`.
 
         exclude : a directory below it that is left out
         progress : is told how many files were looked at, and of how many
         """
-        directory = LocalDirectory(source, limits, exclude=exclude)
-        local = InflatingSource(directory, cache_directory() / "inflated", limits)
+        archive = cls.remembered(
+            source,
+            flavours=flavours,
+            decode=decode,
+            blank_damaged=blank_damaged,
+            exclude=exclude,
+            index=index,
+            limits=limits,
+        )
         try:
-            catalogue = scan(local, limits, progress)
-            options = LayoutOptions(
-                tuple(Flavour(flavour) for flavour in flavours), decode, blank_damaged
-            )
-            slides = lay_out(catalogue, options, limits)
-            about = {"version": __version__, "source": local.name}
-            tree = make_tree(catalogue, slides, about)
+            archive._make_follower().catch_up(progress)
         except BaseException:
-            local.close()
+            archive.close()
             raise
-        return cls(local, catalogue, slides, tree, Reader(local, limits))
+        return archive
+
+    @classmethod
+    def remembered(
+        cls,
+        source: Path,
+        *,
+        flavours: Sequence[str] = (),
+        decode: bool = False,
+        blank_damaged: bool = False,
+        exclude: Path | None = None,
+        index: Path | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> Archive:
+        """What the index remembers of a directory, before that was looked at; see `follow`."""
+        directory = LocalDirectory(source, limits, exclude=exclude)
+        place = Place(source, cache_directory() / "inflated")
+        local = InflatingSource(directory, place.cache, limits)
+        opened = open_index_of(source, index)
+        collection = Collection(local, opened, limits, place)
+        options = LayoutOptions(tuple(flavours), decode, blank_damaged)
+        about = {"version": __version__, "source": local.name}
+        shelf = Shelf(collection, options, limits, about)
+        archive = cls(local, opened, place, shelf, limits, directory.excludes)
+        archive._unlisted = archive._shelf.restore()
+        return archive
+
+    def follow(
+        self,
+        *,
+        watch: bool = True,
+        rescan: float | None = None,
+        progress: Progress | None = None,
+    ) -> Follower:
+        """Look at the directory, and keep the archive like it from then on, in a thread.
+
+        watch : whether changes are noticed as the system tells of them
+        rescan : seconds between two looks at all of the directory
+        """
+        watched = self._place.root if watch else None
+        self._follower = self._make_follower(watched, rescan)
+        if self._holds_mountpoint:
+            self._follower.watch_first()
+        self._follower.start(progress)
+        return self._follower
+
+    def _make_follower(self, watched: Path | None = None, rescan: float | None = None) -> Follower:
+        unlisted, self._unlisted = self._unlisted, set()
+        collection = self._shelf.collection
+        return Follower(collection, self._tell, unlisted, watched=watched, rescan=rescan)
+
+    def deliver_changes(self, deliver: Deliver | None) -> None:
+        """From now on have changes of the tree carried out by `deliver`, or in any thread."""
+        self._deliver = deliver or (lambda change: cast(None, change()))
+
+    def _tell(self, series: set[str]) -> None:
+        for listings in self._shelf.prepare(series):
+            self._deliver(lambda listings=listings: self._shelf.apply(listings))  # type: ignore[misc]
+
+    @property
+    def index(self) -> Index:
+        """Where it is remembered what was found out."""
+        return self._index
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """Numbers of files and slides, as `.dicomfs/status.json` has them."""
+        return self._shelf.status()
+
+    @property
+    def tree(self) -> Tree:
+        """The directories and files."""
+        return self._shelf.tree
+
+    @cached_property
+    def slides(self) -> list[SlideFiles]:
+        """The files of each slide, put together.  Blocks."""
+        return list(self._shelf.slides())
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The slides and what is not shown.  Blocks."""
+        from dicomfs.catalog.catalogue import Catalogue
+
+        collection = self._shelf.collection
+        return Catalogue(
+            tuple(slide.entry for slide in self.slides),
+            self._shelf.rejected,
+            collection.other_series(),
+            *collection.counts(),
+        )
 
     def files(self) -> Iterator[str]:
         """The paths of all files, "/" between their parts, directory by directory."""
@@ -125,8 +237,11 @@ class Archive:
         return cast(BinaryIO, io.BufferedReader(raw, _BUFFER))
 
     def close(self) -> None:
-        """Close all source files."""
+        """Close all source files, and no longer follow the source."""
+        if self._follower is not None:
+            self._follower.stop()
         self.source.close()
+        self._index.close()
 
     def __enter__(self) -> Archive:
         return self
@@ -173,14 +288,23 @@ class ArchiveFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: object, /) -> int:
-        """Fill the buffer from the position on; returns how many bytes that were."""
-        from dicomfs.errors import DicomfsError
+        """Fill the buffer from the position on; returns how many bytes that were.
+
+        Stops short in front of a page that cannot be read: a buffered reader asks for more than
+        its user did.
+        """
+        from dicomfs.tiff.plan import PAGE
 
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        try:
-            done = self._reader.read_into_blocking(self._content, self._position, view)
-        except DicomfsError as error:
-            raise OSError(error.errno, str(error), self.name) from error
+        while True:
+            try:
+                done = self._reader.read_into_blocking(self._content, self._position, view)
+                break
+            except DicomfsError as error:
+                page_end = PAGE - self._position % PAGE
+                if len(view) <= page_end or not isinstance(error, DamagedFrameError):
+                    raise OSError(error.errno, str(error), self.name) from error
+                view = view[: max(page_end, len(view) // 2 // PAGE * PAGE)]
         self._position += done
         return done
 
@@ -191,16 +315,27 @@ def open_archive(
     flavours: Sequence[str] = (),
     decode: bool = False,
     blank_damaged: bool = False,
+    index: str | Path | None = None,
 ) -> Archive:
     """Scan a directory of DICOM files and show its slides as virtual files, without a mount.
 
     flavours : kinds of TIFF ("svs", "ome", "tiff"); empty for the one that fits each slide
     decode : store all tiles decoded, for readers that lack a codec
     blank_damaged : show missing frames blank; without, reading them is an error
+    index : file in which what was found out is remembered, so that it need not be found out
+        again; None for one in the user's cache directory
 
     Raises UsageError where the path is no directory or a flavour is unknown.
     """
+    from dicomfs.tiff.storage import Flavour
+
     unknown = sorted(set(flavours) - {flavour.value for flavour in Flavour})
     if unknown:
         raise UsageError(f"unknown flavour {', '.join(unknown)}; there are svs, ome and tiff")
-    return Archive.load(Path(path), flavours=flavours, decode=decode, blank_damaged=blank_damaged)
+    return Archive.load(
+        Path(path),
+        flavours=flavours,
+        decode=decode,
+        blank_damaged=blank_damaged,
+        index=None if index is None else Path(index),
+    )

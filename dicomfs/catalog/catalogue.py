@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dicomfs.slide.model import Slide
 from dicomfs.source.protocol import SourceObject
+
+if TYPE_CHECKING:
+    from dicomfs.slide.model import Slide
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import click
 
 from dicomfs.cli import logs
 from dicomfs.cli.export import export
+from dicomfs.cli.index import index
 from dicomfs.cli.inspect import inspect
 from dicomfs.cli.mount import mount
 from dicomfs.cli.unmount import unmount
@@ -57,5 +58,6 @@ def main(ctx: click.Context, verbose: int, quiet: bool) -> None:
 
 main.add_command(mount)
 main.add_command(unmount)
+main.add_command(index)
 main.add_command(inspect)
 main.add_command(export)

@@ -15,7 +15,7 @@ import click
 from dicomfs.cli import logs
 from dicomfs.cli.daemon import in_background
 from dicomfs.cli.progress import scanning
-from dicomfs.cli.showing import Showing, showing_options
+from dicomfs.cli.showing import Showing, index_option, showing_options
 from dicomfs.errors import MountError
 from dicomfs.fuse import prerequisites
 from dicomfs.fuse.mountpoint import check_source, prepare_mountpoint
@@ -35,6 +35,16 @@ class _Options:
 
     allow_other: bool = False
     nonempty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Following:
+    """How the source is followed; see the options of the command."""
+
+    index: Path | None
+    wait: float
+    watch: bool
+    rescan: float | None
 
 
 def _parse_options(
@@ -66,6 +76,27 @@ def _parse_options(
     help="Let other users read the mount, Samba and NFS servers among them.",
 )
 @showing_options
+@index_option
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for all slides to be found before the command returns.",
+)
+@click.option(
+    "--watch/--no-watch",
+    default=True,
+    show_default=True,
+    help="Notice changes of SOURCE as the system tells of them.",
+)
+@click.option(
+    "--rescan",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help="Also look at all of SOURCE that often, for network file systems, which tell of nothing.",
+)
 @click.option(
     "--log-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -89,13 +120,19 @@ def mount(
     allow_other: bool,
     log_file: Path | None,
     options: _Options,
+    index: Path | None,
+    wait: float,
+    watch: bool,
+    rescan: float | None,
     showing: Showing,
 ) -> None:
     """Show every whole slide image below SOURCE as TIFF files at MOUNTPOINT, an empty directory.
 
-    Returns when the files can be read. The mount goes on in the background, read-only, until it is
-    unmounted or its process gets SIGTERM.
+    Returns when all slides can be read, or after --wait seconds: then the others appear as they
+    are found. The mount goes on in the background, read-only, until it is unmounted or its process
+    gets SIGTERM. It follows its source: slides come, change and go with their files.
     """
+    following = _Following(index, wait, watch, rescan)
     allow_other = allow_other or options.allow_other
     resolved = check_source(source)
     prerequisites.check(allow_other)
@@ -103,7 +140,7 @@ def mount(
     terminal = logs.terminal(verbosity)
 
     def work(ready: Callable[[], None]) -> None:
-        _show(resolved, place, showing, allow_other, ready)
+        _show(resolved, place, showing, allow_other, following, ready)
 
     if foreground:
         logs.log_to(_log_file(log_file.absolute(), verbosity) if log_file else terminal)
@@ -154,14 +191,24 @@ def _show(
     mountpoint: Path,
     showing: Showing,
     allow_other: bool,
+    following: _Following,
     ready: Callable[[], None],
 ) -> None:
     from dicomfs.archive import Archive
     from dicomfs.fuse.mount import mount
 
-    with scanning() as progress:
-        archive = Archive.load(source, **showing.keywords(), exclude=mountpoint, progress=progress)
-    with contextlib.closing(archive):
+    archive = Archive.remembered(
+        source, **showing.keywords(), exclude=mountpoint, index=following.index
+    )
+    with contextlib.closing(archive), scanning() as progress:
+
+        def complete() -> None:
+            follower.scanned.wait(following.wait)
+            progress.end()
+            if follower.failure is not None:
+                raise follower.failure
+
+        follower = archive.follow(watch=following.watch, rescan=following.rescan, progress=progress)
         mount(
             lambda: archive.tree,
             archive.reader,
@@ -169,4 +216,6 @@ def _show(
             os.fspath(source),
             allow_other=allow_other,
             ready=ready,
+            complete=complete,
+            changing=archive.deliver_changes,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -68,3 +69,14 @@ def showing_options(command: Callable[..., R]) -> Callable[..., R]:
         return command(*args, showing=showing, **kwargs)
 
     return with_showing
+
+
+def index_option(command: Callable[..., R]) -> Callable[..., R]:
+    """Add the option that chooses the index."""
+    return click.option(
+        "--index",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Where it is remembered what the files of SOURCE are. Default: a file for each source "
+        "in the cache directory ($XDG_CACHE_HOME/dicomfs).",
+    )(command)

@@ -20,7 +20,8 @@ from pathlib import Path
 import pyfuse3
 import trio
 
-from dicomfs.errors import MountError
+from dicomfs.errors import DicomfsError, MountError
+from dicomfs.fuse.changes import Deliver, Messenger
 from dicomfs.fuse.mount_table import mount_at
 from dicomfs.fuse.operations import ContentReader, Operations
 from dicomfs.fuse.process import ATTRIBUTE, Process
@@ -65,6 +66,8 @@ def mount(
     allow_other: bool = False,
     options: Iterable[str] = (),
     ready: Callable[[], None] = lambda: None,
+    complete: Callable[[], None] = lambda: None,
+    changing: Callable[[Deliver | None], None] = lambda deliver: None,
 ) -> None:
     """Show a tree at a directory until SIGINT, SIGTERM, SIGHUP, or until somebody unmounts it.
 
@@ -73,6 +76,9 @@ def mount(
     source : what the table of mounts says is mounted.
     options : further mount options.
     ready : called once the kernel has answered from the mount; what it raises ends the mount.
+    complete : called in a thread before that; returns when the tree is worth telling of
+    changing : is given what carries out changes of the tree from any thread, so that no request
+        sees half of one and the kernel forgets what is no longer so; None when the mount ends.
 
     Runs in the main thread.  Raises MountError if the mount could not be made or broke.
     """
@@ -82,7 +88,7 @@ def mount(
     if allow_other:
         everything.add("allow_other")
     course = _Course()
-    trio.run(_run, handlers, mountpoint, everything, ready, course)
+    trio.run(_run, handlers, mountpoint, everything, (complete, ready), changing, course)
     if course.failure:
         raise MountError(course.failure)
     if not course.answered and not course.stopped:
@@ -93,7 +99,8 @@ async def _run(
     handlers: Operations,
     mountpoint: Path,
     options: set[str],
-    ready: Callable[[], None],
+    steps: tuple[Callable[[], None], Callable[[], None]],
+    changing: Callable[[Deliver | None], None],
     course: _Course,
 ) -> None:
     # From here on a signal can no longer end the process and leave a dead mount behind.
@@ -101,13 +108,17 @@ async def _run(
         before = (await trio.to_thread.run_sync(os.stat, mountpoint)).st_dev
         _attach(handlers, mountpoint, options)
         device = _device(mountpoint)
+        messenger = Messenger(trio.lowlevel.current_trio_token())
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_on_signal, signals, course)
-                nursery.start_soon(_announce, mountpoint, before, ready, course)
+                nursery.start_soon(_announce, mountpoint, before, steps, course)
+                changing(messenger.deliver)
                 await _serve(course)
                 nursery.cancel_scope.cancel()
         finally:
+            changing(None)
+            messenger.end()
             _detach(mountpoint, device)
 
 
@@ -131,14 +142,22 @@ def _stop(course: _Course) -> None:
 
 async def _end_on_signal(signals: AsyncIterator[int], course: _Course) -> None:
     async for number in signals:
-        log.info("unmounting on %s", signal.Signals(number).name)
+        name = signal.Signals(number).name
+        log.info("unmounting on %s", name)
+        if not course.answered and not course.failure:
+            early = "interrupted" if number == signal.SIGINT else f"ended by {name}"
+            course.failure = f"{early} before the mount was ready"
         _stop(course)
 
 
 async def _announce(
-    mountpoint: Path, before: int, ready: Callable[[], None], course: _Course
+    mountpoint: Path,
+    before: int,
+    steps: tuple[Callable[[], None], Callable[[], None]],
+    course: _Course,
 ) -> None:
     """Wait for the first answer of the mount, from a thread as any program would, then tell."""
+    complete, ready = steps
     try:
         with trio.fail_after(_START):
             status = await trio.to_thread.run_sync(os.stat, mountpoint, abandon_on_cancel=True)
@@ -148,9 +167,13 @@ async def _announce(
         device = os.major(status.st_dev), os.minor(status.st_dev)
         for line in await trio.to_thread.run_sync(tune, device):
             log.debug("%s", line)
+        await trio.to_thread.run_sync(complete, abandon_on_cancel=True)
         ready()
     except trio.TooSlowError:
         course.failure = f"the mount at {mountpoint} did not answer within {_START:g} s"
+        _stop(course)
+    except DicomfsError as error:
+        course.failure = str(error)
         _stop(course)
     except Exception as error:
         course.failure = f"the mount at {mountpoint} did not start: {error}"

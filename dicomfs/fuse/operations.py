@@ -10,10 +10,12 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any, NoReturn, Protocol
 
 import pyfuse3
+import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext
 
 from dicomfs.fuse.boundary import Failures, guarded
@@ -40,6 +42,9 @@ _BLOCK_SIZE = 4096
 _SECTOR_SIZE = 512
 
 _IDLE_BUFFERS = 16
+
+# Slides that are put together at the same time because somebody opens them.
+_MOST_OPENINGS = 4
 
 
 class ContentReader(Protocol):
@@ -98,6 +103,7 @@ class Operations(pyfuse3.Operations):
         self._files: dict[int, File] = {}
         self._listings: dict[int, tuple[tuple[str, Node], ...]] = {}
         self._buffers = _BufferPool()
+        self._openers = trio.CapacityLimiter(_MOST_OPENINGS)
 
     def subject(self, operation: str, first: object) -> str:
         """The path that a request is about, for the log."""
@@ -199,6 +205,12 @@ class Operations(pyfuse3.Operations):
         node = self._find(inode)
         if not isinstance(node, File):
             raise FUSEError(errno.EISDIR)
+        if not isinstance(node.holds, VirtualFile):
+            fetch = node.holds.fetch
+            content = await trio.to_thread.run_sync(
+                fetch, abandon_on_cancel=True, limiter=self._openers
+            )
+            node = replace(node, holds=content)
         handle = next(self._handles)
         self._files[handle] = node
         # The kernel may keep pages from one open to the next: other bytes have another number.
@@ -209,11 +221,12 @@ class Operations(pyfuse3.Operations):
         file = self._files.get(fh)
         if file is None:
             raise FUSEError(errno.EBADF)
-        expected = max(0, min(size, file.content.size - off))
+        content = file.content  # at hand since the file was opened
+        expected = max(0, min(size, content.size - off))
         buffer = self._buffers.take(expected)
         view = memoryview(buffer)[:expected]
         try:
-            got = await self._reader.read_into(file.content, off, view)
+            got = await self._reader.read_into(content, off, view)
         finally:
             # Given back before pyfuse3 has sent it, which is safe: `fuse_read_async` (handlers.pxi
             # of pyfuse3 3.5.0) calls fuse_reply_buf in the same step of the event loop in which
@@ -263,8 +276,8 @@ class Operations(pyfuse3.Operations):
             attributes.st_nlink = 2 + node.subdirectories
         else:
             attributes.st_mode = stat.S_IFREG | 0o444
-            attributes.st_size = node.content.size
-            attributes.st_blocks = -(-node.content.size // _SECTOR_SIZE)
+            attributes.st_size = node.size
+            attributes.st_blocks = -(-node.size // _SECTOR_SIZE)
         attributes.st_blksize = _BLOCK_SIZE
         attributes.st_uid = self._uid
         attributes.st_gid = self._gid

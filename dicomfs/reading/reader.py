@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import trio
 
@@ -38,13 +38,17 @@ from dicomfs.reading.lanes import Lanes
 from dicomfs.reading.single_flight import MadeOnce, landed
 from dicomfs.reading.tiles import TileOrder
 from dicomfs.reading.virtual_file import Resolved, Resolver, VirtualFile
-from dicomfs.source.protocol import Source
+from dicomfs.source.protocol import Source, SourceObject
 
 _INLINE_BYTES = 4 * MIB
 """Reads larger than this are not worth a try on the event loop: copying takes milliseconds."""
 
 _INLINE_EXTENTS = 64
 """Reads of more extents than this are planned in a thread; nor are more ranges tried for a tile."""
+
+
+_WORTH_KEEPING = 512
+"""Frames of a table that takes longer to read again than to remember."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +73,33 @@ class ReaderStats:
     tiles_painted: int
 
 
+class FrameTables(Protocol):
+    """Remembers frame tables.  May be called from any thread; raises nothing."""
+
+    def frame_table(self, obj: SourceObject) -> FrameTable | None:
+        """The frame table of this version of an object, if it is remembered."""
+
+    def keep_frame_table(self, obj: SourceObject, table: FrameTable) -> None:
+        """Remember a frame table."""
+
+
 class Reader:
     """Reads virtual files whose bytes come from `source`.
 
     `read_into` belongs to one trio event loop; `read_into_blocking` may be called from any other
     thread, at the same time.  Both share what was resolved and decoded.
+
+    tables : remembers frame tables, so that frames are looked for once in the life of a file
     """
 
-    def __init__(self, source: Source, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        source: Source,
+        limits: Limits = DEFAULT_LIMITS,
+        tables: FrameTables | None = None,
+    ) -> None:
         self._source = source
+        self._tables = tables
         self._limits = limits
         self._resolved: MadeOnce[VirtualFile, Resolved] = MadeOnce(
             limits.resolved_bytes, lambda resolved: resolved.nbytes
@@ -256,7 +278,7 @@ class Reader:
 
         async def scan(index: int) -> None:
             obj = file.objects[index]
-            job = partial(self._source.run, obj, resolver.frames(index))
+            job = partial(self._frame_table, obj, resolver, index)
             try:
                 tables[index] = await self._scans.run(obj.key, obj.name, job, float("inf"))
             except Exception as error:
@@ -274,13 +296,24 @@ class Reader:
     def _resolve_blocking(self, file: VirtualFile, resolver: Resolver) -> Resolved:
         def look_through() -> Resolved:
             tables = {
-                index: self._source.run(file.objects[index], resolver.frames(index))
+                index: self._frame_table(file.objects[index], resolver, index)
                 for index in resolver.files
             }
             return _checked(file, resolver.resolve(tables))
 
         patience = self._limits.read_deadline
         return self._resolved.obtain_blocking(file, look_through, patience)
+
+    def _frame_table(self, obj: SourceObject, resolver: Resolver, index: int) -> FrameTable:
+        """The frame table of an object, remembered or read.  Blocks."""
+        if self._tables is None:
+            return self._source.run(obj, resolver.frames(index))
+        table = self._tables.frame_table(obj)
+        if table is None:
+            table = self._source.run(obj, resolver.frames(index))
+            if len(table) >= _WORTH_KEEPING:
+                self._tables.keep_frame_table(obj, table)
+        return table
 
     # ------------------------------------------------------------ tiles
 

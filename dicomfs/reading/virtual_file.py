@@ -64,7 +64,7 @@ class Resolver(Protocol):
         """Put the frame tables in place.  Called in a worker thread.  Raises DicomfsError."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class VirtualFile:
     """A file that exists as a plan only.  Two of them are equal when they are the same object.
 

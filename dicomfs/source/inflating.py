@@ -50,9 +50,9 @@ class InflatingSource:
         """What the source inside could not list."""
         return self._inner.problems
 
-    def objects(self) -> Iterator[SourceObject]:
+    def objects(self, below: str = "") -> Iterator[SourceObject]:
         """The objects of the source inside; see `Source.objects`."""
-        return self._inner.objects()
+        return self._inner.objects(below)
 
     def run(self, obj: SourceObject, steps: Steps[T]) -> T:
         """Drive a parser; see `Source.run`."""

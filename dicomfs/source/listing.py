@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from dicomfs.source.beneath import open_folder
+from dicomfs.source.beneath import folder_of, open_folder
 from dicomfs.source.oserrors import source_error
 from dicomfs.source.protocol import Identity, Problem, SourceObject, printable
 
@@ -33,20 +34,28 @@ def identity_of(state: os.stat_result) -> Identity:
     return Identity(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
 
 
-def list_files(root: str, exclude: str | None, report: Report) -> Iterator[SourceObject]:
+def list_files(
+    root: str, exclude: str | None, report: Report, below: str = ""
+) -> Iterator[SourceObject]:
     """All regular files below `root`, sorted by name in each folder.
 
     root : absolute path without symbolic links
     exclude : key of a folder that is left out and not even looked at
     report : is told what could not be listed
+    below : key of a file or folder to which the listing is limited; nothing where it is gone
 
     Raises SourceError where the root itself cannot be listed: an empty answer would say that all
     its files are gone.
     """
     seen: set[tuple[int, int]] = set()
     try:
-        stack = [iter(_folder(root, "", exclude, seen, report))]
+        if below:
+            stack = [iter(_one(root, below, exclude))]
+        else:
+            stack = [iter(_folder(root, "", exclude, seen, report))]
     except OSError as error:
+        if below and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return
         raise source_error(error, root) from error
     while stack:
         entry = next(stack[-1], None)
@@ -61,6 +70,17 @@ def list_files(root: str, exclude: str | None, report: Report) -> Iterator[Sourc
                 stack.append(iter(_folder(root, entry.key, exclude, seen, report)))
             except OSError as error:
                 _report(report, entry.key, error)
+
+
+def _one(root: str, key: str, exclude: str | None) -> list[_Entry]:
+    """A file or folder as if it had been found in the folder that holds it."""
+    if exclude is not None and (key == exclude or key.startswith(f"{exclude}/")):
+        return []
+    with folder_of(root, key) as (folder, name):
+        state = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if stat.S_ISDIR(state.st_mode):
+        return [_Entry(key, None)]
+    return [_Entry(key, identity_of(state))] if stat.S_ISREG(state.st_mode) else []
 
 
 def _folder(

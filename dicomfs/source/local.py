@@ -51,6 +51,8 @@ class LocalDirectory:
         if not os.path.isdir(self._root):
             raise UsageError(f"{self.name} is not a directory")
         self._exclude = None if exclude is None else self._key_of(exclude)
+        self.excludes = self._exclude is not None
+        """Whether a directory below the root is left out."""
         self._handles = HandleTable(limits.open_files, self._open)
         self._inline: dict[int, int | None] = {}
         self._cold_reads = 0
@@ -61,14 +63,18 @@ class LocalDirectory:
         key = os.path.relpath(os.path.realpath(path), self._root)
         return None if key.split("/")[0] == ".." else key
 
-    def objects(self) -> Iterator[SourceObject]:
+    def objects(self, below: str = "") -> Iterator[SourceObject]:
         """List the files.  What could not be listed is in `problems` when the iterator ends.
+
+        below : key of a file or folder to which the listing is limited; then `problems` stays
+            what it is
 
         Raises SourceError where the root cannot be listed.
         """
         problems: list[Problem] = []
-        yield from list_files(self._root, self._exclude, problems.append)
-        self.problems = tuple(problems)
+        yield from list_files(self._root, self._exclude, problems.append, below)
+        if not below:
+            self.problems = tuple(problems)
 
     def run(self, obj: SourceObject, steps: Steps[T]) -> T:
         """Drive a parser; see `Source.run`."""

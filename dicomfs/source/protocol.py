@@ -115,6 +115,12 @@ class ScannableSource(Source, Protocol):
     def problems(self) -> tuple[Problem, ...]:
         """What could not be listed the last time."""
 
+    def objects(self, below: str = "") -> Iterator[SourceObject]:
+        """List objects; see `Source.objects`.
+
+        below : limits the listing to one object or folder, by its key; it may be gone
+        """
+
     def inflated(self, obj: SourceObject, start: int, size: int) -> SourceObject:
         """The object with its deflate stream inflated, which this source reads from now on.
 

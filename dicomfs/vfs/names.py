@@ -129,6 +129,16 @@ def unique(wanted: Sequence[Wanted]) -> list[str]:
     return names
 
 
+def alone(wanted: Wanted) -> str:
+    """The name that `unique` gives where nothing is confused."""
+    return _named(wanted, 0, _DIGITS[0])
+
+
+def longest(wanted: Wanted) -> str:
+    """The name with all digits, for one that would be confused with another."""
+    return _named(wanted, 0, _DIGITS[-1])
+
+
 def _confused(names: Sequence[str]) -> list[int]:
     """Indices of the names whose key another name has too."""
     places: dict[str, list[int]] = {}

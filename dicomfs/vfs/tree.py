@@ -1,19 +1,20 @@
-"""The directory tree of a mount: an immutable snapshot that finds any node by its inode number.
+"""The directory tree of a mount, which finds any node by its inode number.
 
-Inode numbers are hashes of a path and of what identifies the content, so they survive a remount
-and change with the content.  Must not know FUSE, nor which files there should be.
+Nodes are immutable; a change of the tree puts others in their places.  Inode numbers are hashes of
+a path and of what identifies the content, so they survive a remount and change with the content.
+Must not know FUSE, nor which files there should be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from types import MappingProxyType
 
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.vfs import names
-from dicomfs.vfs.nodes import NO_ATTRIBUTES, Directory, File, Node
+from dicomfs.vfs.nodes import NO_ATTRIBUTES, Directory, File, Listed, Node
 
 ROOT_INODE = 1
 """The number that FUSE gives to the root."""
@@ -32,14 +33,30 @@ class Entry:
     """
 
     path: Path
-    content: VirtualFile
+    content: VirtualFile | Listed
     mtime_ns: int
     token: str
     attributes: Mapping[str, bytes] = field(default_factory=lambda: NO_ATTRIBUTES)
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What somebody who remembers nodes of a tree has to forget after a change of it.
+
+    names : directory, name and the number of the node that had it, None where there was none
+    inodes : numbers of directories that are not what they were
+    """
+
+    names: tuple[tuple[int, str, int | None], ...]
+    inodes: tuple[int, ...]
+
+
 class Tree:
-    """A snapshot of everything that a mount shows.  Made by `build`."""
+    """Everything that a mount shows.  Made by `build`.
+
+    `replace` must not run at the same time as itself; what is asked of the tree while it runs is
+    answered by the old or by the new nodes.
+    """
 
     __slots__ = ("_nodes", "_parents", "file_bytes", "root")
 
@@ -48,17 +65,17 @@ class Tree:
         self.file_bytes = 0
         """Sizes of all files together, in bytes."""
         self._nodes: dict[int, Node] = {root.inode: root}
-        self._parents: dict[int, Directory] = {root.inode: root}
+        self._parents: dict[int, int] = {root.inode: root.inode}
         waiting = [root]
         while waiting:
             directory = waiting.pop()
             for node in directory.children.values():
                 self._nodes[node.inode] = node
-                self._parents[node.inode] = directory
+                self._parents[node.inode] = directory.inode
                 if isinstance(node, Directory):
                     waiting.append(node)
                 else:
-                    self.file_bytes += node.content.size
+                    self.file_bytes += node.size
 
     def __len__(self) -> int:
         """Number of files and directories, the root among them."""
@@ -70,7 +87,7 @@ class Tree:
 
     def parent(self, inode: int) -> Directory | None:
         """The directory that holds the node of that number; the root holds itself."""
-        return self._parents.get(inode)
+        return self._directory(self._parents.get(inode, 0))
 
     def lookup(self, inode: int, name: str) -> Node | None:
         """The child `name` of the directory of that number; `.` and `..` are understood."""
@@ -78,7 +95,7 @@ class Tree:
         if name == ".":
             return directory
         if name == "..":
-            return self._parents.get(inode)
+            return self._directory(self._parents.get(inode, 0))
         return directory.children.get(name) if isinstance(directory, Directory) else None
 
     def path(self, inode: int) -> str | None:
@@ -89,8 +106,116 @@ class Tree:
             if node is None:
                 return None
             parts.append(node.name)
-            inode = self._parents[inode].inode
+            inode = self._parents[inode]
         return "/" + "/".join(reversed(parts))
+
+    def replace(self, gone: Iterable[Path], entries: Iterable[Entry]) -> Changes:
+        """Take files away and put others in; directories come and go with their files.
+
+        gone : paths of files; those that are not there are passed over
+
+        Raises ValueError as `build` does, before anything has changed.
+        """
+        files = _by_path(entries)
+        for path in files:
+            self._refuse_file_as_directory(path)
+        listings: dict[Path, dict[str, Node | None]] = {}
+        for path in gone:
+            listings.setdefault(path[:-1], {})[path[-1]] = None
+        for path, entry in files.items():
+            inode = self._free_number(path, entry.token)
+            node = File(path[-1], entry.content, entry.mtime_ns, inode, entry.attributes)
+            listings.setdefault(path[:-1], {})[path[-1]] = node
+        names: list[tuple[int, str, int | None]] = []
+        inodes: list[int] = []
+        # The deepest first: what becomes of a directory is a change of the one that holds it.
+        depths = max(map(len, listings), default=-1)
+        for depth in range(depths, -1, -1):
+            for path in [path for path in listings if len(path) == depth]:
+                self._replace_directory(path, listings, names, inodes)
+        return Changes(tuple(names), tuple(inodes))
+
+    def _replace_directory(
+        self,
+        path: Path,
+        listings: dict[Path, dict[str, Node | None]],
+        names: list[tuple[int, str, int | None]],
+        inodes: list[int],
+    ) -> None:
+        before = self._at(path)
+        children = dict(before.children) if before is not None else {}
+        inode = before.inode if before is not None else self._free_number(path, "")
+        for name, node in listings[path].items():
+            old = children.pop(name, None)
+            if old is not None:
+                self._forget(old)
+            if node is not None:
+                children[name] = node
+                self._remember(node, inode)
+            number = old.inode if old is not None else None
+            if before is not None and number != (node.inode if node is not None else None):
+                names.append((inode, name, number))
+        after: Directory | None = None
+        if children or not path:
+            ordered = children
+            if before is None or len(children) != len(before.children) or names:
+                ordered = {name: children[name] for name in sorted(children)}
+            after = Directory(
+                path[-1] if path else "",
+                MappingProxyType(ordered),
+                max((node.mtime_ns for node in ordered.values()), default=self.root.mtime_ns),
+                inode,
+                sum(isinstance(node, Directory) for node in ordered.values()),
+            )
+        if before is not None:
+            inodes.append(inode)
+        if path:
+            listings.setdefault(path[:-1], {})[path[-1]] = after
+        else:
+            assert after is not None
+            self.root = self._nodes[inode] = after
+
+    def _remember(self, node: Node, parent: int) -> None:
+        self._nodes[node.inode] = node
+        self._parents[node.inode] = parent
+        if isinstance(node, File):
+            self.file_bytes += node.size
+
+    def _forget(self, node: Node) -> None:
+        self._nodes.pop(node.inode, None)
+        self._parents.pop(node.inode, None)
+        if isinstance(node, File):
+            self.file_bytes -= node.size
+
+    def _at(self, path: Path) -> Directory | None:
+        directory: Node | None = self.root
+        for name in path:
+            if not isinstance(directory, Directory):
+                return None
+            directory = directory.children.get(name)
+        return directory if isinstance(directory, Directory) else None
+
+    def _refuse_file_as_directory(self, path: Path) -> None:
+        node: Node | None = self.root
+        for name in path:
+            if not isinstance(node, Directory):
+                raise ValueError(f"{'/'.join(path)!r} lies in a file")
+            node = node.children.get(name)
+            if node is None:
+                return
+        if isinstance(node, Directory):
+            raise ValueError(f"{'/'.join(path)!r} is a directory")
+
+    def _free_number(self, path: Path, token: str) -> int:
+        taken = self._nodes
+        number = _number(path, token, ())
+        if number in taken and self.path(number) != "/" + "/".join(path):
+            return _number(path, token, taken)
+        return number
+
+    def _directory(self, inode: int) -> Directory | None:
+        node = self._nodes.get(inode)
+        return node if isinstance(node, Directory) else None
 
 
 def build(entries: Iterable[Entry], mtime_ns: int = 0) -> Tree:
@@ -152,7 +277,7 @@ def _numbers(files: Mapping[Path, Entry], directories: Iterable[Path]) -> dict[P
     return inodes
 
 
-def _number(path: Path, token: str, taken: set[int]) -> int:
+def _number(path: Path, token: str, taken: Container[int]) -> int:
     attempt = 0
     while True:
         # A name has no NUL, so nothing but this path, token and attempt makes these bytes.

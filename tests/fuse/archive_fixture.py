@@ -10,11 +10,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -166,31 +166,41 @@ class Archive:
         self.reader.stalled = _content(self.tree, "stalled")
         self.reader.stuck = _content(self.tree, "stuck")
         self._source = source
+        self._folder = Path(source.name)
 
     @classmethod
-    def load(
-        cls,
-        source: Path,
-        *,
-        flavours: tuple[str, ...],
-        exclude: Path,
-        progress: Callable[[int, int | None], None],
-    ) -> Archive:
+    def remembered(cls, source: Path, *, exclude: Path, **options: Any) -> Archive:
+        return cls(LocalDirectory(source, exclude=exclude))
+
+    def follow(
+        self, *, watch: bool, rescan: float | None, progress: Callable[[int, int | None], None]
+    ) -> Follower:
+        return Follower(self._folder, progress)
+
+    def deliver_changes(self, deliver: object) -> None:
+        """Nothing changes."""
+
+    def close(self) -> None:
+        self._source.close()
+
+
+class Follower:
+    """Looks at the source in a thread, which must not be in the way of the background."""
+
+    def __init__(self, source: Path, progress: Callable[[int, int | None], None]) -> None:
+        self.scanned = threading.Event()
+        self.failure: SourceError | None = None
+        threading.Thread(target=self._scan, args=(source, progress), daemon=True).start()
+
+    def _scan(self, source: Path, progress: Callable[[int, int | None], None]) -> None:
         progress(0, None)
         if (source / "slow").exists():
             (source / "scanning").write_text("")
             time.sleep(60)
         if (source / "unreadable").exists():
-            raise SourceError("the drawer of slides is locked")
-        # A scan uses threads; they must not be in the way of going into the background.
-        scan = threading.Thread(target=os.listdir, args=(source,))
-        scan.start()
-        scan.join()
+            self.failure = SourceError("the drawer of slides is locked")
         progress(2, 2)
-        return cls(LocalDirectory(source, exclude=exclude))
-
-    def close(self) -> None:
-        self._source.close()
+        self.scanned.set()
 
 
 def _content(tree: Tree, trouble: str) -> VirtualFile:

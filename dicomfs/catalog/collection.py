@@ -1,0 +1,251 @@
+"""What a source holds, as far as it has been looked at: its objects and the series they make.
+
+Series are grouped over the whole source, whatever folders their objects lie in.  Only what has to
+be at hand is in memory, a row for each object; the facts are in the index and are fetched when a
+series is built.  A change of the source touches the series of the objects that changed, and no
+other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from dicomfs.catalog.catalogue import CataloguedSlide, OtherSeries, Rejection
+from dicomfs.catalog.findings import Inflated, What, stranger_parts
+from dicomfs.catalog.parsing import Batch, Place, look_at_all
+from dicomfs.catalog.store import Index, Row
+from dicomfs.errors import RejectedError, SourceChangedError
+from dicomfs.limits import Limits
+from dicomfs.source.protocol import ScannableSource, SourceObject
+
+if TYPE_CHECKING:
+    from dicomfs.dicom.instance import Instance
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int | None], None]
+"""Is told how many files were looked at, and of how many where that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a series has become: its slides, and what of it is not shown."""
+
+    slides: tuple[CataloguedSlide, ...]
+    rejected: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a source differs from what is known of it.
+
+    fresh : objects that are new or another version than the known one; gone : keys
+    """
+
+    fresh: tuple[SourceObject, ...]
+    gone: tuple[str, ...]
+
+
+class Collection:
+    """The objects and the series of a source.  One thread changes it; any may ask.
+
+    source, index : as they are; the collection closes neither
+    place : where worker processes find the source; None for none
+    """
+
+    def __init__(
+        self, source: ScannableSource, index: Index, limits: Limits, place: Place | None
+    ) -> None:
+        self.source = source
+        self.index = index
+        self.unlisted: tuple[Rejection, ...] = ()
+        self._limits = limits
+        self._place = place
+        self._rows: dict[str, Row] = dict(index.rows())
+        self._rejections: dict[str, Rejection] = {}
+        self._series: dict[str, list[str]] = {}
+        for key, row in self._rows.items():
+            if row.what is What.INSTANCE:
+                self._series.setdefault(row.group, []).append(key)
+
+    # ------------------------------------------------------------ what there is
+
+    @property
+    def series(self) -> Iterable[str]:
+        """The keys of all series."""
+        return self._series.keys()
+
+    def series_of(self, key: str) -> str | None:
+        """The series of an object; None where it is part of none."""
+        row = self._rows.get(key)
+        return row.group if row is not None and row.what is What.INSTANCE else None
+
+    def keys(self, series: str) -> Sequence[str]:
+        """The keys of the objects of a series, in the order in which a source lists them."""
+        return sorted(self._series.get(series, ()), key=lambda key: key.split("/"))
+
+    def members(self, series: str) -> list[tuple[SourceObject, Row]]:
+        """The objects of a series, in that order."""
+        return [(SourceObject(key, self._rows[key].identity), self._rows[key])
+                for key in self.keys(series)]  # fmt: skip
+
+    def digest(self, series: str) -> bytes:
+        """Changes with the objects of a series."""
+        text = "\0".join(
+            f"{key}\0{row.identity.device} {row.identity.inode} {row.identity.size}"
+            f" {row.identity.mtime_ns}"
+            for key, row in ((key, self._rows[key]) for key in self.keys(series))
+        )
+        return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+
+    def counts(self) -> tuple[int, int]:
+        """How many objects there are, and how many of them are not DICOM."""
+        kinds = Counter(row.what for row in self._rows.values())
+        return len(self._rows), kinds[What.NOT_DICOM]
+
+    def other_series(self) -> tuple[OtherSeries, ...]:
+        """The series of other kinds than slides."""
+        groups = Counter(row.group for row in self._rows.values() if row.what is What.STRANGER)
+        return tuple(
+            OtherSeries(*stranger_parts(group), count) for group, count in sorted(groups.items())
+        )
+
+    def rejections(self) -> tuple[Rejection, ...]:
+        """The objects that are not shown, and what could not even be listed."""
+        keys = [key for key, row in self._rows.items() if row.what is What.REJECTED]
+        for key in keys:
+            if key not in self._rejections:
+                self._rejections[key] = self.index.rejection(key) or Rejection(
+                    "", "unreadable", "cannot be read", (key,)
+                )
+        keys.sort(key=lambda key: key.split("/"))
+        return (*self.unlisted, *(self._rejections[key] for key in keys))
+
+    # ------------------------------------------------------------ changes
+
+    def difference(self, objects: Iterable[SourceObject], below: str = "") -> Difference:
+        """Compare what is known with what the source lists.
+
+        below : the key that the listing starts at, "" for all of the source
+        """
+        fresh: list[SourceObject] = []
+        seen: set[str] = set()
+        for obj in objects:
+            seen.add(obj.key)
+            row = self._rows.get(obj.key)
+            if row is None or row.identity != obj.identity:
+                fresh.append(obj)
+        if not below:
+            gone = [key for key in self._rows if key not in seen]
+        else:
+            prefix = f"{below}/"
+            gone = [
+                key
+                for key in self._rows
+                if key not in seen and (key == below or key.startswith(prefix))
+            ]
+        return Difference(tuple(fresh), tuple(gone))
+
+    def note_problems(self) -> None:
+        """Take over what the source could not list the last time."""
+        self.unlisted = tuple(
+            Rejection("", "not-listed", problem.message, (problem.key,))
+            for problem in self.source.problems
+        )
+
+    def remove(self, keys: Iterable[str]) -> set[str]:
+        """Forget objects; returns the series that they were part of."""
+        keys = [key for key in keys if key in self._rows]
+        touched = {series for key in keys if (series := self._take_out(key)) is not None}
+        if keys:
+            self.index.forget(keys)
+            self.index.forget_listings(touched - self._series.keys())
+        return touched
+
+    def look_at(
+        self, objects: Sequence[SourceObject], stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[Sequence[SourceObject], set[str]]]:
+        """Look at objects; yields those that are done, and the series that they touch."""
+        for batch in look_at_all(self.source, objects, self._limits, self._place, stopped):
+            self.index.keep(batch)
+            yield [obj for obj, _ in batch], self._put_in(batch)
+
+    def _put_in(self, batch: Batch) -> set[str]:
+        touched: set[str] = set()
+        for obj, finding in batch:
+            before = self._take_out(obj.key)
+            if before is not None:
+                touched.add(before)
+            row = Row(obj.identity, finding.what, finding.group, finding.inflated)
+            if finding.what is What.INSTANCE:
+                self._series.setdefault(finding.group, []).append(obj.key)
+                touched.add(finding.group)
+            self._rows[obj.key] = row
+        return touched
+
+    def _take_out(self, key: str) -> str | None:
+        """Take an object out of its series, which is returned."""
+        row = self._rows.pop(key, None)
+        self._rejections.pop(key, None)
+        if row is None or row.what is not What.INSTANCE:
+            return None
+        members = self._series[row.group]
+        members.remove(key)
+        if not members:
+            del self._series[row.group]
+        return row.group
+
+    # ------------------------------------------------------------ building
+
+    def build(self, series: str) -> Built:
+        """The slides of a series, from the facts of its objects.  Blocks."""
+        from dicomfs.slide.build import build_slide, split_pyramids
+
+        members: list[tuple[SourceObject, Instance]] = []
+        rejected: list[Rejection] = []
+        for obj, row in self.members(series):
+            try:
+                members.append(self._facts(obj, row))
+            except SourceChangedError as error:
+                rejected.append(Rejection(series, "unreadable", str(error), (obj.key,)))
+        by_instance = {id(instance): obj for obj, instance in members}
+        slides: list[CataloguedSlide] = []
+        for uid, part in split_pyramids([instance for _, instance in members]):
+            objects = tuple(by_instance[id(instance)] for instance in part)
+            files = tuple(obj.key for obj in objects)
+            try:
+                slides.append(CataloguedSlide(build_slide(part), uid, objects))
+            except RejectedError as error:
+                rejected.append(Rejection(series, error.code, str(error), files))
+            except Exception:
+                log.exception("series %s made the builder fail", series)
+                rejected.append(Rejection(series, "internal", "could not be put together", files))
+        return Built(tuple(slides), tuple(rejected))
+
+    def _facts(self, obj: SourceObject, row: Row) -> tuple[SourceObject, Instance]:
+        """The facts of an instance, looked for again where the index has lost them."""
+        plain = self._readable(obj, row.inflated)
+        instance = self.index.instance(obj.key, plain.identity.size)
+        if instance is not None:
+            return plain, instance
+        from dicomfs.catalog.looking import look_at
+        from dicomfs.catalog.records import instance_of
+
+        finding = look_at(self.source, obj, self._limits)
+        if finding.what is not What.INSTANCE or finding.group != row.group:
+            raise SourceChangedError("is another object than when it was looked at first")
+        self.index.keep([(obj, finding)])
+        shared = dict(finding.shared)
+        plain = self._readable(obj, finding.inflated)
+        return plain, instance_of(finding.record, shared.get, plain.identity.size)
+
+    def _readable(self, obj: SourceObject, inflated: Inflated | None) -> SourceObject:
+        """The object whose bytes the facts are about.  Blocks where it has to be inflated again."""
+        if inflated is None:
+            return obj
+        return self.source.inflated(obj, inflated.start, inflated.size)

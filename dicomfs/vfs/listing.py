@@ -1,0 +1,116 @@
+"""What has to be known of a series to list its files: names, sizes, times; no facts, no plans.
+
+A listing is a few hundred bytes, so that a hundred thousand slides can be listed without one of
+them being put together.  Made from `dicomfs.vfs.layout`; kept in the index.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from dicomfs.catalog.catalogue import CataloguedSlide, Rejection
+
+LONGEST_ENDING = ".thumbnail.jpg"
+
+_LAYOUT_VERSION = "1"  # goes into inode numbers: other bytes of the same source are another file
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFile:
+    """A file of a slide.
+
+    ending : its name without that of the slide; flavour : of a TIFF, "" for others; size : bytes
+    """
+
+    ending: str
+    flavour: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSlide:
+    """A slide.
+
+    patient, study, stem : names of its folders and its files where nothing is confused
+    version : changes with its source files
+    warnings : codes, with spaces between
+    """
+
+    series_instance_uid: str
+    study_instance_uid: str
+    pyramid_uid: str
+    patient_id: str
+    accession_number: str
+    container_identifier: str
+    warnings: str
+    patient: str
+    study: str
+    stem: str
+    mtime_ns: int
+    version: str
+    files: tuple[ListedFile, ...]
+
+    def token(self, file: ListedFile) -> str:
+        """What identifies the bytes of a file."""
+        return f"{self.version} {file.size}" if file.flavour else self.version
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSeries:
+    """What a series shows, and what of it is not shown."""
+
+    slides: tuple[ListedSlide, ...]
+    rejected: tuple[Rejection, ...]
+
+
+def version_of(entry: CataloguedSlide, series: str) -> str:
+    """Changes with the source files of a slide, and with what makes virtual files of them."""
+    sources = [
+        f"{obj.key}\0{obj.identity.device} {obj.identity.inode} {obj.identity.size}"
+        f" {obj.identity.mtime_ns}"
+        for obj in entry.objects
+    ]
+    text = "\0".join([_LAYOUT_VERSION, series, entry.pyramid_uid, *sources])
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+class Attributes(Mapping[str, bytes]):
+    """The extended attributes of a file of a slide, made when they are asked for."""
+
+    __slots__ = ("_flavour", "_slide")
+
+    def __init__(self, slide: ListedSlide, flavour: str) -> None:
+        self._slide = slide
+        self._flavour = flavour
+
+    def _values(self) -> dict[str, bytes]:
+        slide = self._slide
+        values = {
+            "user.dicom.PatientID": slide.patient_id,
+            "user.dicom.AccessionNumber": slide.accession_number,
+            "user.dicom.ContainerIdentifier": slide.container_identifier,
+            "user.dicom.StudyInstanceUID": slide.study_instance_uid,
+            "user.dicom.SeriesInstanceUID": slide.series_instance_uid,
+            "user.dicomfs.series_instance_uid": slide.series_instance_uid,
+            "user.dicomfs.warnings": slide.warnings,
+            "user.dicomfs.flavour": self._flavour,
+        }
+        return {key: value.encode("utf-8", "replace") for key, value in values.items() if value}
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._values()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values())
+
+    def __len__(self) -> int:
+        return len(self._values())
+
+
+def json_bytes(content: Any) -> bytes:
+    """A JSON document as the bytes of a file."""
+    return json.dumps(content, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n"
