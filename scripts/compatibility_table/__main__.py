@@ -6,6 +6,7 @@ The judges are those of `tests.oracles`, which know nothing of dicomfs.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -63,8 +64,20 @@ def lines_of(source: Path, readers: Sequence[Reader]) -> Iterator[Line]:
             words = [word for flavour in FLAVOURS for word in ("--flavour", flavour)]
             command = [sys.executable, "-m", "dicomfs", "-q", "export", str(folder), place]
             subprocess.run([*command, *words], check=False, stdin=subprocess.DEVNULL)
+            _add_rejections(folder, Path(place))
             for uid, flavour, row in compare(Path(place), folder, readers):
                 yield Line(f"{name} …{uid[-6:]}", flavour, row)
+
+
+def _add_rejections(folder: Path, tree: Path) -> None:
+    """Put what is not shown where a mount has it, which an export leaves out."""
+    command = [sys.executable, "-m", "dicomfs", "inspect", "--json", str(folder)]
+    done = subprocess.run(
+        command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    target = tree / ".dicomfs" / "rejected.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(json.loads(done.stdout)["rejected"]), encoding="utf-8")
 
 
 def table(lines: Sequence[Line], readers: Sequence[str]) -> str:

@@ -1,0 +1,195 @@
+"""Opening a slide and looking at it with other people's readers, through the mount and without.
+
+The one job: the section `open`. The same readers read the virtual SVS, a copy of it on disk and,
+where they can, the DICOM files. Sources and copies lie in the page cache throughout. The readers
+run in this process, but for the command of libvips.
+"""
+
+import importlib.util
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import tifffile
+
+from benchmarks.comparison import compare, compared
+from benchmarks.mounts import DICOMFS, dicomfs_mount, drop_pages, environment
+from benchmarks.plan import Plan
+from benchmarks.report import Row
+from benchmarks.slides import WrittenSlide, in_page_cache, write_slide
+
+SECTION: Final = "open"
+
+_TILE: Final = 256
+_REGION: Final = 512
+_LEVEL: Final = 2
+_QUALITY: Final = 20  # frames of 6 KB, so that 100,000 of them are a file of 0.6 GB
+
+_COPY: Final = "the same file, exported to disk"
+_DICOM: Final = "OpenSlide on the DICOM files"
+
+Rate = Callable[[Path, int], float]
+"""Reads from a slide, at places that depend on a number; returns how much per second."""
+
+
+def measure(plan: Plan) -> Iterator[Row]:
+    """First tiles with both kinds of offset table, then regions and a whole level."""
+    with_openslide = importlib.util.find_spec("openslide") is not None
+    if not with_openslide:
+        plan.skip("openslide-python is not installed: no first tiles, no regions")
+    across, down = plan.open_grid
+    folder = plan.folder("open") / "slide"
+    for table in plan.open_tables:
+        slide = write_slide(folder, across, down, quality=_QUALITY, table=table)
+        if with_openslide:
+            what = (
+                f"{across * down:,} frames, {'Basic' if table == 'bot' else 'empty'} Offset Table"
+            )
+            yield from _first_tiles(plan, slide, what)
+    copy = _export(folder, plan.folder("exported"))
+    with dicomfs_mount(folder) as mount:
+        virtual = mount.find(".svs")
+        if with_openslide:
+            yield from _regions(plan, virtual, copy, slide)
+        yield from _whole_level(plan, virtual, copy, slide)
+
+
+def _first_tiles(plan: Plan, slide: WrittenSlide, what: str) -> Iterator[Row]:
+    """From nothing, and from a mount that nobody has read from yet, to the first decoded tile."""
+    from_nothing: list[float] = []
+    from_mount: list[float] = []
+    peer: list[float] = []
+    for number in range(plan.starts):
+        in_page_cache(*slide.levels)
+        with dicomfs_mount(slide.folder) as mount:
+            from_mount.append(_first_tile(mount.find(".svs"), number))
+            from_nothing.append(time.perf_counter() - mount.begun)
+        in_page_cache(*slide.levels)
+        peer.append(_first_tile(slide.source, number))
+    found = compared(from_nothing, peer, "less")
+    yield Row(SECTION, f"mount and first tile, {what}", _DICOM, "seconds", found)
+    found = compared(from_mount, peer, "less")
+    yield Row(SECTION, f"first tile, {what}", _DICOM, "seconds", found, bar=0.1)
+
+
+def _first_tile(path: Path, seed: int) -> float:
+    """Seconds until OpenSlide has opened a slide and decoded a region of one tile."""
+    import openslide
+
+    begun = time.perf_counter()
+    with openslide.OpenSlide(path) as slide:
+        (place,) = _places(slide.dimensions, 1, seed)
+        slide.read_region(place, 0, (_TILE, _TILE))
+        return time.perf_counter() - begun
+
+
+def _places(dimensions: tuple[int, int], count: int, seed: int) -> list[tuple[int, int]]:
+    """Upper left corners of random regions, in pixels; the same for the same seed."""
+    places = random.Random(seed)
+    width, height = (side - _REGION for side in dimensions)
+    return [(places.randrange(width), places.randrange(height)) for _ in range(count)]
+
+
+def _regions(plan: Plan, virtual: Path, copy: Path, slide: WrittenSlide) -> Iterator[Row]:
+    """Random regions of the largest level."""
+    import openslide
+
+    def rate(path: Path, seed: int) -> float:
+        # Opened anew each time: OpenSlide keeps what it has decoded.
+        with openslide.OpenSlide(path) as opened:
+            places = _places(opened.dimensions, plan.regions, seed)
+            begun = time.perf_counter()
+            for place in places:
+                opened.read_region(place, 0, (_REGION, _REGION))
+            return len(places) / (time.perf_counter() - begun)
+
+    what = f"regions of {_REGION} × {_REGION} with OpenSlide"
+    for name, path in ((_COPY, copy), (_DICOM, slide.source)):
+        yield from _compared(plan, rate, what, "regions/s", (virtual, slide), (name, path))
+
+
+def _whole_level(plan: Plan, virtual: Path, copy: Path, slide: WrittenSlide) -> Iterator[Row]:
+    """All pixels of a small level at once, as tifffile and libvips read it."""
+
+    def with_tifffile(path: Path, _: int) -> float:
+        begun = time.perf_counter()
+        with tifffile.TiffFile(path) as tiff:
+            tiles = len(tiff.series[0].levels[_LEVEL].keyframe.dataoffsets)
+            tiff.series[0].levels[_LEVEL].asarray()
+        return tiles / (time.perf_counter() - begun)
+
+    with tifffile.TiffFile(copy) as tiff:
+        count = len(tiff.series[0].levels[_LEVEL].keyframe.dataoffsets)
+
+    def with_vips(path: Path, _: int) -> float:
+        begun = time.perf_counter()
+        _vips(path)
+        return count / (time.perf_counter() - begun)
+
+    ours, peer = (virtual, slide), (_COPY, copy)
+    yield from _compared(plan, with_tifffile, "whole level, tifffile", "tiles/s", ours, peer)
+    if not shutil.which("vips"):
+        plan.skip("vips is not installed (Debian package libvips-tools): no whole level with it")
+        return
+    try:
+        _vips(copy)
+    except subprocess.CalledProcessError as error:
+        plan.skip(f"vips cannot read the level of an SVS: {error.stderr.decode().strip()}")
+        return
+    yield from _compared(plan, with_vips, "whole level, vips avg", "tiles/s", ours, peer)
+
+
+def _vips(path: Path) -> None:
+    """Decode a level and throw it away but for the mean of its pixels."""
+    subprocess.run(["vips", "avg", f"{path}[level={_LEVEL}]"], capture_output=True, check=True)
+
+
+def _compared(
+    plan: Plan,
+    rate: Rate,
+    what: str,
+    unit: str,
+    ours: tuple[Path, WrittenSlide],
+    peer: tuple[str, Path],
+) -> Iterator[Row]:
+    """Rows for reading what the kernel does not have of the virtual file, and what it has.
+
+    ours: the virtual file and its source. peer: its name for people and its file.
+    """
+    virtual, slide = ours
+    name, path = peer
+
+    def first_time(number: int) -> float:
+        drop_pages(virtual)
+        return rate(virtual, number)
+
+    def second_time(number: int) -> float:
+        rate(virtual, number)
+        return rate(virtual, number)
+
+    def of_peer(number: int) -> float:
+        return rate(path, number)
+
+    def warm() -> None:
+        in_page_cache(*slide.levels, path)
+
+    for when, of_ours in (("first", first_time), ("second", second_time)):
+        found = compare(of_ours, of_peer, plan.repeats, "more", warm)
+        yield Row(SECTION, f"{what}, {when} time", name, unit, found, bar=0.8)
+
+
+def _export(folder: Path, destination: Path) -> Path:
+    """The virtual SVS as a real file, in the page cache."""
+    subprocess.run(
+        [*DICOMFS, "--quiet", "export", os.fspath(folder), os.fspath(destination)],
+        env=environment(destination),
+        stdout=sys.stderr,
+        check=True,
+    )
+    return next(destination.rglob("*.svs"))
