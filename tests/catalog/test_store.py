@@ -49,8 +49,8 @@ def is_empty(index: Index) -> bool:
 
 def test_what_is_kept_comes_back(index: Index, path: Path) -> None:
     fill(index)
-    index.keep([(SourceObject("b", OBJECT.identity), Finding(What.INSTANCE, "1.2", b"",
-                                                             inflated=Inflated(7, 8)))])  # fmt: skip
+    inflated = Finding(What.INSTANCE, "1.2", b"", inflated=Inflated(7, 8))
+    index.keep([(SourceObject("b", OBJECT.identity), inflated)])
     index.close()
     again = open_index(path, ours=True)
     rows = dict(again.rows())
