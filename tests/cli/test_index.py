@@ -65,26 +65,26 @@ def test_what_cannot_be_done(tmp_path: Path, arguments: list[str], message: str)
 
 def test_an_interrupted_one_goes_on_where_it_was(written: WrittenSeries, tmp_path: Path) -> None:
     first = put(written, PLAIN, tmp_path / "source" / "0")
-    for number in range(1, 200):
+    folders = 1000  # seconds of work, of which the first progress line interrupts the rest
+    for number in range(1, folders):
         os.makedirs(tmp_path / "source" / str(number))
         for path in first:
             os.link(path, tmp_path / "source" / str(number) / path.name)
-    total = 200 * len(first)
+    total = folders * len(first)
     index = tmp_path / "index.sqlite3"
     command = [sys.executable, "-m", "dicomfs", "index", "--json"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, tmp_path / "source", "--index", index],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if 0 < json.loads(line).get("done", 0) < total:
-            process.send_signal(signal.SIGINT)
-            break
-    assert process.wait(20) == 1
-    process.stdout.close()
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if 0 < json.loads(line).get("done", 0) < total:
+                process.send_signal(signal.SIGINT)
+                break
+        assert process.wait(20) == 1
     opened = open_index(index, ours=True)
     kept = len(list(opened.rows()))
     opened.close()
