@@ -8,6 +8,8 @@ with dicomfs.open_archive("slides/") as archive:
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import io
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -131,12 +133,14 @@ class Archive:
         place = Place(source, cache_directory() / "inflated")
         local = InflatingSource(directory, place.cache, limits)
         opened = open_index_of(source, index)
-        collection = Collection(local, opened, limits, place)
+        with _without_collection():
+            collection = Collection(local, opened, limits, place)
         options = LayoutOptions(tuple(flavours), decode, blank_damaged)
         about = {"version": __version__, "source": local.name}
         shelf = Shelf(collection, options, limits, about)
         archive = cls(local, opened, place, shelf, limits, directory.excludes)
-        archive._unlisted = archive._shelf.restore()
+        with _without_collection():
+            archive._unlisted = archive._shelf.restore()
         return archive
 
     def follow(
@@ -307,6 +311,18 @@ class ArchiveFile(io.RawIOBase):
                 view = view[: max(page_end, len(view) // 2 // PAGE * PAGE)]
         self._position += done
         return done
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Do not look for garbage while very many things are made that all stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def open_archive(

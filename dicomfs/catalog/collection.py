@@ -96,10 +96,9 @@ class Collection:
 
     def digest(self, series: str) -> bytes:
         """Changes with the objects of a series."""
+        rows = self._rows
         text = "\0".join(
-            f"{key}\0{row.identity.device} {row.identity.inode} {row.identity.size}"
-            f" {row.identity.mtime_ns}"
-            for key, row in ((key, self._rows[key]) for key in self.keys(series))
+            [f"{key}\0{rows[key].identity.fingerprint}" for key in sorted(self._series[series])]
         )
         return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 

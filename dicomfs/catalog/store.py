@@ -146,7 +146,7 @@ class Index:
 
         found = self._one(
             "SELECT record FROM frames WHERE key = ? AND identity = ?",
-            (os.fsencode(obj.key), _identity_text(obj.identity)),
+            (os.fsencode(obj.key), obj.identity.fingerprint),
         )
         size = obj.identity.size
         return self._decoded(obj.key, found, lambda data: frames_of(data, size))
@@ -155,7 +155,7 @@ class Index:
         """Keep the frame table of an object."""
         from dicomfs.catalog.records import record_of_frames
 
-        row = (os.fsencode(obj.key), _identity_text(obj.identity), record_of_frames(table))
+        row = (os.fsencode(obj.key), obj.identity.fingerprint, record_of_frames(table))
         self._write(("INSERT OR REPLACE INTO frames VALUES (?, ?, ?)", [row]))
 
     # ------------------------------------------------------------ listings
@@ -366,10 +366,6 @@ def code_digest(*packages: str) -> str:
             if file.name.endswith((".py", ".sql")):
                 digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
-
-
-def _identity_text(identity: Identity) -> str:
-    return f"{identity.device} {identity.inode} {identity.size} {identity.mtime_ns}"
 
 
 def _signed(number: int) -> int:

@@ -163,6 +163,8 @@ class Operations(pyfuse3.Operations):
 
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
         """The value of an extended attribute."""
+        if not name.startswith(b"user."):  # `ls -l` asks for labels and access lists of every file
+            raise FUSEError(pyfuse3.ENOATTR)
         node = self._find(inode)
         value = self._extended(node).get(name.decode("utf-8", "surrogateescape"))
         if value is None:

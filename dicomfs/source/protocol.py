@@ -29,6 +29,11 @@ class Identity:
     size: int
     mtime_ns: int
 
+    @property
+    def fingerprint(self) -> str:
+        """The same as a text."""
+        return f"{self.device} {self.inode} {self.size} {self.mtime_ns}"
+
 
 @dataclass(frozen=True, slots=True)
 class SourceObject:

@@ -7,12 +7,14 @@ them being put together.  Made from `dicomfs.vfs.layout`; kept in the index.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 from dicomfs.catalog.catalogue import CataloguedSlide, Rejection
+from dicomfs.catalog.codec import RecordError
 
 LONGEST_ENDING = ".thumbnail.jpg"
 
@@ -67,13 +69,55 @@ class ListedSeries:
     rejected: tuple[Rejection, ...]
 
 
+_SLIDE_TYPES = [int if name == "mtime_ns" else str for name in ListedSlide.__slots__[:-1]]
+
+
+def record_of(listing: ListedSeries) -> bytes:
+    """A listing as bytes."""
+    slides = [
+        [getattr(slide, name) for name in ListedSlide.__slots__[:-1]]
+        + [[[file.ending, file.flavour, file.size] for file in slide.files]]
+        for slide in listing.slides
+    ]
+    rejected = [
+        [one.series_instance_uid, one.code, one.message, list(one.files)]
+        for one in listing.rejected
+    ]
+    text = json.dumps([slides, rejected], separators=(",", ":")).encode("ascii")
+    return zlib.crc32(text).to_bytes(4, "big") + text
+
+
+def listing_of(record: bytes) -> ListedSeries:
+    """The listing that bytes hold.  Raises RecordError for anything else.
+
+    Written out by hand: a mount reads all of them before it answers for the first time.
+    """
+    text = record[4:]
+    if zlib.crc32(text) != int.from_bytes(record[:4], "big"):
+        raise RecordError("a listing is damaged")
+    try:
+        slides, rejected = json.loads(text)
+        listing = ListedSeries(
+            tuple([_slide_of(*row) for row in slides]),
+            tuple([Rejection(uid, code, said, tuple(keys)) for uid, code, said, keys in rejected]),
+        )
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"a listing is damaged: {error}") from error
+    return listing
+
+
+def _slide_of(*row: Any) -> ListedSlide:
+    values = list(row)
+    files = tuple([ListedFile(*file) for file in values.pop()])
+    if list(map(type, values)) != _SLIDE_TYPES:
+        raise TypeError("a value is of another type")
+    make: Callable[..., ListedSlide] = ListedSlide
+    return make(*values, files)
+
+
 def version_of(entry: CataloguedSlide, series: str) -> str:
     """Changes with the source files of a slide, and with what makes virtual files of them."""
-    sources = [
-        f"{obj.key}\0{obj.identity.device} {obj.identity.inode} {obj.identity.size}"
-        f" {obj.identity.mtime_ns}"
-        for obj in entry.objects
-    ]
+    sources = [f"{obj.key}\0{obj.identity.fingerprint}" for obj in entry.objects]
     text = "\0".join([_LAYOUT_VERSION, series, entry.pyramid_uid, *sources])
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 

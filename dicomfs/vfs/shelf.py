@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from dicomfs.catalog.catalogue import Rejection
-from dicomfs.catalog.codec import RecordError, decode, encode
+from dicomfs.catalog.codec import RecordError
 from dicomfs.catalog.collection import Collection
 from dicomfs.catalog.store import code_digest
 from dicomfs.extents import literal_table
@@ -28,6 +28,8 @@ from dicomfs.vfs.listing import (
     ListedSeries,
     ListedSlide,
     json_bytes,
+    listing_of,
+    record_of,
 )
 from dicomfs.vfs.names import Wanted
 from dicomfs.vfs.opening import HeldFile, Opener
@@ -118,7 +120,7 @@ class Shelf:
         for series, digest, record in collection.index.listings(self._key):
             if series in known and digest == collection.digest(series):
                 try:
-                    found[series] = decode(record, ListedSeries)
+                    found[series] = listing_of(record)
                 except RecordError:
                     continue
         self.apply(found)
@@ -134,7 +136,7 @@ class Shelf:
                 digest = self.collection.digest(one)
                 listing = self._list(one)
                 listings[one] = listing
-                rows.append((one, digest, encode(listing, ListedSeries)[0]))
+                rows.append((one, digest, record_of(listing)))
             else:
                 listings[one] = None
             if len(rows) >= _KEPT_AT_ONCE:
