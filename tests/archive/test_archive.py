@@ -172,7 +172,8 @@ def test_missing_tiles_cannot_be_read_and_others_can(cut: Series, flavour: str) 
                     tiff.filehandle.read(count)
                 assert raised.value.errno == errno.EIO
                 continue
-            pixels, _, _ = page.decode(tiff.filehandle.read(count), number)
+            data = tiff.filehandle.read(count)
+            pixels, _, _ = page.decode(data, number)
             assert pixels is not None
             frame = level.frames[number]
             expected = level.codec.decode(frame.data, 128, 128)

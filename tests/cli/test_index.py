@@ -63,6 +63,11 @@ def test_what_cannot_be_done(tmp_path: Path, arguments: list[str], message: str)
     assert message in done.stderr
 
 
+def _heed_interrupts() -> None:
+    """A shell without job control has what it starts in the background ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_one_goes_on_where_it_was(written: WrittenSeries, tmp_path: Path) -> None:
     first = put(written, PLAIN, tmp_path / "source" / "0")
     folders = 1000  # seconds of work, of which the first progress line interrupts the rest
@@ -78,6 +83,7 @@ def test_an_interrupted_one_goes_on_where_it_was(written: WrittenSeries, tmp_pat
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        preexec_fn=_heed_interrupts,
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
