@@ -70,14 +70,12 @@ class Archive:
         place: Place,
         shelf: Shelf,
         limits: Limits,
-        holds_mountpoint: bool = False,
     ) -> None:
         self.source = source
         self.reader = Reader(source, limits, index)
         self._index = index
         self._place = place
         self._shelf = shelf
-        self._holds_mountpoint = holds_mountpoint
         self._unlisted: set[str] = set()
         self._follower: Follower | None = None
         self._deliver: Deliver = lambda change: cast(None, change())
@@ -138,7 +136,7 @@ class Archive:
         options = LayoutOptions(tuple(flavours), decode, blank_damaged)
         about = {"version": __version__, "source": local.name}
         shelf = Shelf(collection, options, limits, about)
-        archive = cls(local, opened, place, shelf, limits, directory.excludes)
+        archive = cls(local, opened, place, shelf, limits)
         with _without_collection():
             archive._unlisted = archive._shelf.restore()
         return archive
@@ -157,8 +155,6 @@ class Archive:
         """
         watched = self._place.root if watch else None
         self._follower = self._make_follower(watched, rescan)
-        if self._holds_mountpoint:
-            self._follower.watch_first()
         self._follower.start(progress)
         return self._follower
 

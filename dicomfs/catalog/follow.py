@@ -81,16 +81,6 @@ class Follower:
         self._look_at_all(progress, wait=False)
         self._tell_ready(at_once=True)
 
-    def watch_first(self) -> None:
-        """Watch the directory before it is looked at, and return when it is watched.
-
-        Putting the watches in place holds up all threads; where the directory holds our own
-        mountpoint, that must not be mounted meanwhile.
-        """
-        if self._watched is not None:
-            self._watch = Watch(self._watched)
-            self._watch.began.wait()
-
     def start(self, progress: Progress | None = None) -> None:
         """Follow the source in a thread."""
         self._thread = threading.Thread(
@@ -109,7 +99,8 @@ class Follower:
     def _run(self, progress: Progress | None) -> None:
         try:
             self._first(progress)
-            if self._watched is not None and self._watch is None and not self._stop.is_set():
+            # Not earlier: putting the watches in place holds up all threads.
+            if self._watched is not None and not self._stop.is_set():
                 self._watch = Watch(self._watched)
             self._go_on(self._watch)
         except Exception as error:

@@ -25,8 +25,6 @@ class Watch:
     def __init__(self, root: Path) -> None:
         self.failed = False
         """Whether changes are no longer noticed."""
-        self.began = threading.Event()
-        """Set when the watches are in place, or cannot be."""
         self._root = os.path.realpath(root)
         self._lock = threading.Lock()
         self._keys: set[str] = set()
@@ -51,6 +49,7 @@ class Watch:
         try:
             from watchfiles import watch
 
+            began = False
             for changes in watch(
                 self._root,
                 watch_filter=None,
@@ -64,10 +63,9 @@ class Watch:
                 ignore_permission_denied=True,
             ):
                 with self._lock:
-                    if not self.began.is_set():
+                    if not began:
                         # What has changed before the watches were in place was told to nobody.
-                        self._everything = True
-                        self.began.set()
+                        began = self._everything = True
                     self._keys.update(self._key(path) for _, path in changes)
                     if "" in self._keys:
                         self._keys.discard("")
@@ -76,7 +74,6 @@ class Watch:
             # Too many folders for the watches of this user, among others.
             log.warning("changes of the source cannot be watched (%s); see --rescan", error)
         self.failed = not self._stop.is_set()
-        self.began.set()
 
     def _key(self, path: str) -> str:
         """The key of a path; "" where it could be any."""

@@ -51,8 +51,6 @@ class LocalDirectory:
         if not os.path.isdir(self._root):
             raise UsageError(f"{self.name} is not a directory")
         self._exclude = None if exclude is None else self._key_of(exclude)
-        self.excludes = self._exclude is not None
-        """Whether a directory below the root is left out."""
         self._handles = HandleTable(limits.open_files, self._open)
         self._inline: dict[int, int | None] = {}
         self._cold_reads = 0

@@ -145,21 +145,23 @@ class Tree:
         before = self._at(path)
         children = dict(before.children) if before is not None else {}
         inode = before.inode if before is not None else self._free_number(path, "")
+        unordered = False
         for name, node in listings[path].items():
-            old = children.pop(name, None)
+            old = children.get(name)
             if old is not None:
                 self._forget(old)
             if node is not None:
                 children[name] = node
                 self._remember(node, inode)
+            elif old is not None:
+                del children[name]
+            unordered |= old is None and node is not None
             number = old.inode if old is not None else None
             if before is not None and number != (node.inode if node is not None else None):
                 names.append((inode, name, number))
         after: Directory | None = None
         if children or not path:
-            ordered = children
-            if before is None or len(children) != len(before.children) or names:
-                ordered = {name: children[name] for name in sorted(children)}
+            ordered = {name: children[name] for name in sorted(children)} if unordered else children
             after = Directory(
                 path[-1] if path else "",
                 MappingProxyType(ordered),

@@ -47,11 +47,17 @@ class Mount:
 
 
 @contextlib.contextmanager
-def dicomfs_mount(source: Path, flavours: Sequence[str] = ()) -> Iterator[Mount]:
-    """Mount a folder of DICOM files. Nothing is left of earlier mounts: no catalogue, no cache."""
+def dicomfs_mount(
+    source: Path, flavours: Sequence[str] = (), memory: Path | None = None
+) -> Iterator[Mount]:
+    """Mount a folder of DICOM files.
+
+    memory: a folder in which dicomfs finds what it knows from an earlier mount; None for a mount
+      that knows nothing and whose knowledge is thrown away.
+    """
     options = [option for flavour in flavours for option in ("--flavour", flavour)]
     command = [*DICOMFS, "mount", "--foreground", *options, os.fspath(source)]
-    with _mounted(command, b"is shown") as mount:
+    with _mounted(command, b"is shown", memory) as mount:
         yield mount
 
 
@@ -94,10 +100,13 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _mounted(command: Sequence[str], word: bytes = b"") -> Iterator[Mount]:
+def _mounted(
+    command: Sequence[str], word: bytes = b"", memory: Path | None = None
+) -> Iterator[Mount]:
     """Run `command MOUNTPOINT` until the block ends.
 
     word: what the program writes to standard error when the mount answers.
+    memory: the program's home; None for one that is thrown away.
     """
     home = Path(tempfile.mkdtemp(prefix="mount-"))
     point, log = home / "mountpoint", home / "stderr"
@@ -111,7 +120,7 @@ def _mounted(command: Sequence[str], word: bytes = b"") -> Iterator[Mount]:
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
-                env=environment(home),
+                env=environment(home if memory is None else memory),
             )
         while not (mounts_below(point) and word in log.read_bytes()):
             if process.poll() is not None or time.perf_counter() - begun > _START_SECONDS:

@@ -126,7 +126,9 @@ def _cells(row: Row) -> Iterator[str]:
 
 
 def _figure(value: float) -> str:
-    """Three significant digits, and all those before the point."""
+    """About three significant digits, and all those before the point."""
     if value >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
