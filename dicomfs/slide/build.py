@@ -140,7 +140,7 @@ def _plane_spacing(header: Header, planes_um: tuple[float, ...]) -> float | None
     if len(planes_um) < 2:
         return None
     if header.measures.between_planes:
-        return header.measures.between_planes * 1000
+        return abs(header.measures.between_planes) * 1000
     if header.focal_planes > 1:
         return None  # z was counted, not read
     return (planes_um[-1] - planes_um[0]) / (len(planes_um) - 1)

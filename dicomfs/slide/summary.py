@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date, time
 from typing import Any
 
 from dicomfs.slide.model import Level, Slide
@@ -99,7 +100,7 @@ def _level(slide: Slide, index: int, level: Level, passes_through: bool) -> dict
 
 
 def iso_datetime(value: str) -> str | None:
-    """A DICOM DT value (PS3.5 6.2) as ISO 8601, as precise as it is; None where there is none."""
+    """A DICOM DT value (PS3.5 6.2) as ISO 8601, as precise as it is; None where it is no moment."""
     found = re.match(
         r"(\d{4})(\d\d)?(\d\d)?(?:(\d\d)(\d\d)?(\d\d)?(\.\d{1,6})?)?([+-]\d{4})?$",
         value.replace(":", ""),
@@ -107,6 +108,11 @@ def iso_datetime(value: str) -> str | None:
     if found is None:
         return None
     year, month, day, hour, minute, second, fraction, zone = found.groups()
+    try:  # a leap second is the sixtieth (PS3.5 6.2), which time does not know
+        date(int(year), int(month or 1), int(day or 1))
+        time(int(hour or 0), int(minute or 0), int(second or 0) - (second == "60"))
+    except ValueError:
+        return None
     text = "-".join(part for part in (year, month, day) if part)
     if hour:
         text += f"T{hour}:{minute or '00'}:{second or '00'}{fraction or ''}"

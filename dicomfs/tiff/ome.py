@@ -82,7 +82,7 @@ def ome_xml(slide: Slide, base: Picture, associated: dict[str, Picture]) -> str:
 
 def _without_controls(xml: str) -> str:
     """XML 1.0 has no way to write control characters, and DICOM texts hold them."""
-    return "".join(c for c in xml if c >= " " or c in "\t\n\r")
+    return "".join(c for c in xml if (c >= " " or c in "\t\n\r") and c not in "\ufffe\uffff")
 
 
 def _instrument(root: ET.Element, slide: Slide) -> None:

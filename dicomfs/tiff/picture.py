@@ -17,6 +17,8 @@ _LIBTIFF_BLOCK = 1024  # OpenSlide's libtiff refuses uncompressed tiles of other
 
 _PAGE = 4096  # a tile that cannot be decoded must not take its neighbours' pages along
 
+_LEAST_RESOLUTION = 1e-6
+
 DECODED_TILE = 256
 """Side of re-tiled tiles, pixels: a size that every reader takes uncompressed."""
 
@@ -159,13 +161,18 @@ def picture_fields(picture: Picture, subfile_type: int | None) -> list[Field]:
 
 
 def resolution_fields(picture: Picture, spacing_mm: tuple[float, float] | None) -> list[Field]:
-    """Pixels per centimetre; spacing_mm is (between rows, between columns)."""
+    """Pixels per centimetre; spacing_mm is (between rows, between columns).
+
+    Nothing where a RATIONAL cannot hold them: such a spacing makes no sense.
+    """
     if spacing_mm is None:
         return []
-    rows, columns = spacing_mm
+    rows, columns = (10 / spacing for spacing in spacing_mm)
+    if not _LEAST_RESOLUTION < min(rows, columns) <= max(rows, columns) < 2**32:
+        return []
     return [
-        rationals(Code.X_RESOLUTION, 10 / columns),
-        rationals(Code.Y_RESOLUTION, 10 / rows),
+        rationals(Code.X_RESOLUTION, columns),
+        rationals(Code.Y_RESOLUTION, rows),
         shorts(Code.RESOLUTION_UNIT, 3),
     ]
 

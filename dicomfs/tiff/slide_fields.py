@@ -6,6 +6,7 @@ import re
 
 from dicomfs.dicom.description import Description
 from dicomfs.slide.model import Level, Slide
+from dicomfs.slide.summary import iso_datetime
 from dicomfs.tiff.directory import Code, Directory, Field, text, undefined
 from dicomfs.tiff.picture import Picture, picture_fields, resolution_fields
 
@@ -37,13 +38,14 @@ def scanner_fields(description: Description) -> list[Field]:
 def split_datetime(value: str) -> tuple[str, str, str, str, str, str] | None:
     """The parts of a DICOM DT value (PS3.5 6.2), "00" for absent hours and below.
 
-    None where there is no full date.
+    None where there is no full date, or none that makes sense.  A leap second is the second before.
     """
-    found = re.match(r"(\d{4})(\d\d)(\d\d)(\d\d)?(\d\d)?(\d\d)?", value.replace(":", ""))
+    iso = iso_datetime(value) or ""
+    found = re.match(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d):(\d\d))?", iso)
     if found is None:
         return None
     year, month, day, hour, minute, second = (part or "00" for part in found.groups())
-    return year, month, day, hour, minute, second
+    return year, month, day, hour, minute, min(second, "59")
 
 
 def icc_fields(slide: Slide, level: Level) -> list[Field]:

@@ -116,7 +116,7 @@ def test_bytes_of_the_header_changed(whole: bytes) -> None:
     assert isinstance(found, Instance)
     assert found.layout.pixel_data is not None
     data = bytearray(whole)
-    for at in range(128 + len(whole) % 19, found.layout.pixel_data.offset + 40, 19):
+    for at in range(128 + len(whole) % 29, found.layout.pixel_data.offset + 40, 29):
         before = data[at]
         data[at] = before ^ 0xFF if at % 2 else (before + 1) % 256
         outcome(bytes(data))

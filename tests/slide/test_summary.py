@@ -220,6 +220,12 @@ def test_nothing_known_is_null_or_empty(tmp_path: Path) -> None:
         ("n/a", None),
         ("02.01.2026", None),
         ("202601021011123", None),
+        ("20261301", None),
+        ("202613", None),
+        ("20260230101112", None),
+        ("20260102256161", None),
+        ("20160229", "2016-02-29"),
+        ("20161231235960", "2016-12-31T23:59:60"),  # a leap second
     ],
 )
 def test_dates_as_precise_as_they_are(value: str, expected: str | None) -> None:
