@@ -84,7 +84,10 @@ class Palette:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the data set of an instance says.  Sizes are in pixels; 0 or "" where absent."""
+    """What the data set of an instance says.  Sizes are in pixels; 0 or "" where absent.
+
+    absent : keywords of the attributes which the IOD requires and which have no value here
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -120,6 +123,7 @@ class Header:
     extended_depth_of_field: bool
     absent_pixel_cielab: tuple[int, int, int] | None
     lossy: bool
+    absent: tuple[str, ...]
     description: Description
 
     @property
@@ -187,8 +191,27 @@ def parse_header(data: bytes, encoding: Encoding, first_item: bytes) -> Header:
         extended_depth_of_field=top.text("ExtendedDepthOfField").upper() == "YES",
         absent_pixel_cielab=_absent_pixel(top),
         lossy=top.text("LossyImageCompression") == "01",
+        absent=_absent(top),
         description=read_description(top),
     )
+
+
+_REQUIRED = (
+    "FrameOfReferenceUID",
+    "DimensionOrganizationType",
+    "TotalPixelMatrixOriginSequence",
+    "ImageOrientationSlide",
+    "OpticalPathSequence",
+    "SharedFunctionalGroupsSequence",
+)
+
+
+def _absent(top: Attributes) -> tuple[str, ...]:
+    """What PS3.3 A.32.8 requires of every instance, and what is done without where it is absent."""
+    absent = [keyword for keyword in _REQUIRED if not top.binary(keyword)]
+    if top.integer("SamplesPerPixel", 1) > 1 and not top.binary("PlanarConfiguration"):
+        absent.append("PlanarConfiguration")
+    return tuple(absent)
 
 
 def _optical_path(item: Attributes) -> OpticalPath:

@@ -44,6 +44,9 @@ def build_slide(instances: Sequence[Instance]) -> Slide:
         notes.append(Note("no-plane-spacing", "the distance of the focal planes is not known"))
     notes += _damage(instances)
     notes += _level_notes(instances, [level for level, _ in levels])
+    notes += _absences(
+        [instances[member].header for level, _ in levels for member in level.members]
+    )
     if levels[0][0].spacing_mm is None:
         notes.append(Note("no-spacing", "the size of a pixel is not known"))
     return Slide(
@@ -113,6 +116,30 @@ def _damage(instances: Sequence[Instance]) -> list[Note]:
             more = ", …" if len(instance.missing_frames) > _LISTED_FRAMES else ""
             text = f"these frames cannot be read: {shown}{more} (instance {uid})"
             notes.append(Note("damaged-frames", text))
+    return notes
+
+
+_WITHOUT = {
+    "FrameOfReferenceUID": "taken to lie on one another as levels do",
+    "DimensionOrganizationType": "judged by whether the frames have positions of their own",
+    "TotalPixelMatrixOriginSequence": "shown as if it began at the corner of the slide",
+    "ImageOrientationSlide": "shown as it is stored",
+    "OpticalPathSequence": "shown as one optical path, without a colour profile",
+    "SharedFunctionalGroupsSequence": "the size of a pixel is looked for elsewhere",
+    "PlanarConfiguration": "the samples of a pixel are taken to lie side by side",
+}
+"""What is done where an attribute is absent that every instance ought to have."""
+
+
+def _absences(headers: Sequence[Header]) -> list[Note]:
+    """What the instances of the levels ought to say and do not."""
+    notes: list[Note] = []
+    tiled = [h for h in headers if h.sop_class_uid not in SINGLE_IMAGE_SOP_CLASSES]
+    for keyword, instead in _WITHOUT.items():
+        count = sum(keyword in header.absent for header in tiled)
+        if count:
+            text = f"no {keyword} in {count} of {len(tiled)} instances: {instead}"
+            notes.append(Note("missing-attribute", text))
     return notes
 
 

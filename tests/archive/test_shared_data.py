@@ -54,9 +54,10 @@ class Known:
 _CMU = (2220, 2967)
 _REDUCED = (2, 3, 4)
 _DCMTK = (957, 715)
+_ABSENT = ("missing-attribute",)
 SLIDES = [
     *[
-        Known(f"made/dcmtk/{name}", _DCMTK, tiles)
+        Known(f"made/dcmtk/{name}", _DCMTK, tiles, notes=_ABSENT)
         for name, tiles in {
             "jpeg-422-bot": "p",
             "jpeg-extended51": "p",
@@ -74,8 +75,8 @@ SLIDES = [
             "rle-nobot-multifrag64k": "d",
         }.items()
     ],
-    Known("made/orthancwsi/cmu1-j2k-t2-max1mb", _CMU, "ppppp", (3, 4)),
-    Known("made/orthancwsi/cmu1-jpeg-t4-max1mb", _CMU, "ppppp", (1, *_REDUCED)),
+    Known("made/orthancwsi/cmu1-j2k-t2-max1mb", _CMU, "ppppp", (3, 4), notes=_ABSENT),
+    Known("made/orthancwsi/cmu1-jpeg-t4-max1mb", _CMU, "ppppp", (1, *_REDUCED), notes=_ABSENT),
     Known("made/pydicom/mono16-native", (640, 480), "p"),
     Known("made/pydicom/vectra-3path-pyramid4-j2k", (1920, 1440), "pppp", (2, 3), channels=3),
     Known("made/pydicom/zstack-3ch5z-tiledfull-native", (439, 167), "p", channels=3, planes=5),
