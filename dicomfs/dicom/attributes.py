@@ -31,7 +31,7 @@ class Attributes:
 
     def __init__(self, dataset: DataSet, encodings: list[str] | None = None) -> None:
         self._dataset = dataset
-        self._encodings = encodings if encodings is not None else _encodings_of(dataset)
+        self._encodings = encodings if encodings is not None else encodings_of(dataset)
 
     def __contains__(self, keyword: str) -> bool:
         return _tag(keyword) in self._dataset
@@ -54,7 +54,7 @@ class Attributes:
             return ()
         if vr in _BINARY:
             return tuple(f"{number:g}" for number in self.floats(keyword))
-        text = self._decode(value, vr)
+        text = decode_text(value.rstrip(b"\0 "), self._encodings, vr)
         parts = [text] if vr in ("LT", "ST", "UT", "UR") else text.split("\\")
         cleaned = tuple(part.strip(" \0\t\r\n") for part in parts)
         return cleaned if any(cleaned) else ()
@@ -115,20 +115,22 @@ class Attributes:
         """Code Meaning (0008,0104) of the first item of a code sequence."""
         return self.item(keyword).text("CodeMeaning")
 
-    def _decode(self, value: bytes, vr: str) -> str:
-        value = value.rstrip(b"\0 ")
-        try:
-            if b"\x1b" not in value:
-                return value.decode("ascii" if value.isascii() else self._encodings[0])
-            delimiters = _PN_DELIMITERS if vr == "PN" else _TEXT_DELIMITERS
-            # pydicom warns of what is put up with. The filters are the process's: one at a time.
-            with _QUIET, warnings.catch_warnings(action="ignore"):
-                return charset.decode_bytes(value, self._encodings, delimiters)
-        except (LookupError, UnicodeError, ValueError):
-            return value.decode("latin-1")
+
+def decode_text(value: bytes, encodings: list[str], vr: str) -> str:
+    """The text of a value: PS3.5 6.1; as Latin-1 where it is in none of the encodings."""
+    try:
+        if b"\x1b" not in value:
+            return value.decode("ascii" if value.isascii() else encodings[0])
+        delimiters = _PN_DELIMITERS if vr == "PN" else _TEXT_DELIMITERS
+        # pydicom warns of what is put up with. The filters are the process's: one at a time.
+        with _QUIET, warnings.catch_warnings(action="ignore"):
+            return charset.decode_bytes(value, encodings, delimiters)
+    except (LookupError, UnicodeError, ValueError):
+        return value.decode("latin-1")
 
 
-def _encodings_of(dataset: DataSet) -> list[str]:
+def encodings_of(dataset: DataSet) -> list[str]:
+    """The Python names of what Specific Character Set (0008,0005) names, at least one."""
     try:
         element = dataset.get(_tag("SpecificCharacterSet"))
         text = element.value.decode("ascii", "replace").strip(" \0") if element is not None else ""
