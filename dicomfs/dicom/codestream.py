@@ -9,7 +9,7 @@ a frame; knows no data set.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -75,7 +75,13 @@ def read_code_stream(head: bytes) -> CodeStream | None:
     if head.startswith(b"\xff\x0a"):
         return _read_jpeg_xl(head)
     if head.startswith(b"\0\0\0\x0cJXL \r\n\x87\n"):
-        return _read_jpeg_xl(head[_jpeg_xl_start(head) :])
+        boxes = _jpeg_xl_boxes(head)
+        start = boxes.get(b"jxlc", boxes.get(b"jxlp", len(head)) + 4)
+        stream = _read_jpeg_xl(head[start:])
+        # A decoder makes RGB of a recompressed JPEG, whatever its components were.
+        if stream is not None and b"jbrd" in boxes:
+            return replace(stream, colour=Colour.RGB)
+        return stream
     return None
 
 
@@ -210,15 +216,17 @@ def _read_jpeg_xl(head: bytes) -> CodeStream | None:
     return CodeStream(Codec.JPEG_XL, width, height, 0, 0)
 
 
-def _jpeg_xl_start(head: bytes) -> int:
-    """Where the code stream starts in the boxes of a container (18181-2 section 9)."""
+def _jpeg_xl_boxes(head: bytes) -> dict[bytes, int]:
+    """Where the contents of the boxes of a container start, by kind (18181-2 section 9).
+
+    Of several parts of a code stream ("jxlp"), the first; a part starts with its number, 4 bytes.
+    """
+    found: dict[bytes, int] = {}
     at = 12
     while at + 8 <= len(head):
-        kind = head[at + 4 : at + 8]
-        if kind in (b"jxlc", b"jxlp"):
-            return at + (8 if kind == b"jxlc" else 12)
+        found.setdefault(head[at + 4 : at + 8], at + 8)
         at += max(8, int.from_bytes(head[at : at + 4], "big"))
-    return len(head)
+    return found
 
 
 _JPEG_XL_RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))

@@ -100,6 +100,10 @@ def decide_encoding(instance: Instance) -> PixelEncoding:
         encoding = _without_stream(instance)
     elif stream.codec is Codec.JPEG_XL:
         encoding = _from_header(header, stream.codec, syntax)
+        if encoding.colour is Colour.YCBCR:
+            recompressed = syntax == TransferSyntax.JPEG_XL_JPEG_RECOMPRESSION
+            colour = Colour.RGB if recompressed else stream.colour
+            encoding = replace(encoding, colour=colour or encoding.colour)
     else:
         encoding = _from_stream(header, stream, syntax)
     return _with_palette(encoding, header)

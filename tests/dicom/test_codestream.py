@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from functools import cache
 
 import imagecodecs
@@ -189,7 +190,8 @@ def test_a_part_of_a_stream_tells_the_same_or_nothing(name: str) -> None:
     whole = stream_of(name)
     data = frame(name)
     told = [read_code_stream(data[:size]) for size in range(min(len(data), 1200))]
-    assert set(told) <= {None, whole}
+    # That a JPEG was recompressed is told by a box behind the size.
+    assert {stream and replace(stream, colour=whole.colour) for stream in told} <= {None, whole}
     assert told[-1] == whole
     first = told.index(whole)
     assert all(stream == whole for stream in told[first:])

@@ -167,7 +167,7 @@ def test_ome_lists_planes_then_images_then_the_pyramid(written: WrittenSeries) -
 
 # --- tags -----------------------------------------------------------------------------------------
 
-JPEG_PHOTOMETRIC = {"jpeg-4": 6, "jpeg-rgb": 2, "jpeg-grey": 1}
+JPEG_PHOTOMETRIC = {"jpeg-4": 6, "jpeg-rgb": 2, "jpeg-grey": 1, "jpeg-extended-4": 6, "jpeg-ext": 1}
 SUBSAMPLING = {"422": (2, 1), "420": (2, 2)}
 
 
@@ -185,7 +185,11 @@ def test_tags_of_jpeg_say_what_the_stream_holds(
         assert value_of(page, 259) == 7
         photometric = next(n for start, n in JPEG_PHOTOMETRIC.items() if name.startswith(start))
         assert value_of(page, 262) == photometric
-        sampling = SUBSAMPLING.get(name.split("-")[1]) if photometric == 6 else None
+        sampling = (
+            SUBSAMPLING.get(next((s for s in SUBSAMPLING if s in name), ""))
+            if photometric == 6
+            else None
+        )
         assert value_of(page, 530) == sampling
         if photometric == 6:
             assert value_of(page, 532) == (0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)
