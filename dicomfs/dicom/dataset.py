@@ -14,12 +14,15 @@ from dicomfs.dicom.encoding import (
     ITEM_DELIMITER,
     KNOWN_VRS,
     SEQUENCE_DELIMITER,
+    SHORT_VRS,
     ElementHeader,
     Encoding,
 )
 from dicomfs.errors import MalformedDicomError
 
 _IMPLICIT = Encoding(implicit_vr=True, big_endian=False)
+_NAMES = {vr: vr.decode("ascii") for vr in SHORT_VRS}
+_TOO_LONG = "has an element that is longer than what holds it"
 
 
 class Element(NamedTuple):
@@ -38,7 +41,18 @@ def read_elements(data: bytes, encoding: Encoding) -> DataSet:
     """The elements of a data set.  Raises MalformedDicomError where they cannot be followed."""
     found: DataSet = {}
     at, end = 0, len(data)
+    short = None if encoding.implicit_vr else encoding.short_header
     while at + 8 <= end:
+        if short is not None:  # the common case without the detours: a header has hundreds
+            group, number, vr, length = short(data, at)
+            if vr in SHORT_VRS and group != 0xFFFE:
+                start, tag = at + 8, group << 16 | number
+                at = start + length
+                if at > end:
+                    raise MalformedDicomError(_TOO_LONG)
+                if tag not in found:
+                    found[tag] = Element(_NAMES[vr], data[start:at], encoding)
+                continue
         header = encoding.header_at(data, at)
         if header is None or header.tag in (ITEM_DELIMITER, SEQUENCE_DELIMITER):
             break
@@ -50,7 +64,7 @@ def read_elements(data: bytes, encoding: Encoding) -> DataSet:
             inner = encoding
             at = start + header.length
             if at > end:
-                raise MalformedDicomError("has an element that is longer than what holds it")
+                raise MalformedDicomError(_TOO_LONG)
         if header.tag not in found:
             found[header.tag] = Element(header.vr.decode("latin-1"), data[start:at], inner)
     return found

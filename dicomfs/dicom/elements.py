@@ -50,12 +50,22 @@ class PixelDataElement:
 
 
 @dataclass(frozen=True, slots=True)
+class LargeElement:
+    """Where an element lies that is too large to be read with the header."""
+
+    tag: int
+    vr: bytes
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """Where the parts of a DICOM object lie.  All offsets are bytes from the start of the object.
 
     `header` are the ranges of the data set before Pixel Data without the per-frame functional
-    groups, the offset tables and elements too large to matter.  `frame_items` is there already
-    where the walk had to look at the per-frame groups to find their end.
+    groups, the offset tables and what is `large`.  `frame_items` is there already where the walk
+    had to look at the per-frame groups to find their end.
     """
 
     object_size: int
@@ -67,6 +77,7 @@ class Layout:
     extended_lengths: Range | None
     per_frame: Range | None
     frame_items: FrameItems | None
+    large: tuple[LargeElement, ...] = ()
 
 
 def read_layout(object_size: int, limits: Limits) -> Steps[Layout]:
@@ -147,6 +158,7 @@ class _TopLevel:
         self.header_size = 0
         self.spans: dict[int, Range] = {}
         self.frame_items: FrameItems | None = None
+        self.large: list[LargeElement] = []
 
     def walk(self, start: int, transfer_syntax: str) -> Steps[Layout]:
         pos = start
@@ -172,6 +184,7 @@ class _TopLevel:
             self.spans.get(EXTENDED_OFFSET_TABLE_LENGTHS),
             self.spans.get(PER_FRAME_GROUPS),
             self.frame_items,
+            tuple(self.large),
         )
 
     def _pass_element(self, pos: int, header: ElementHeader) -> Steps[int]:
@@ -195,6 +208,8 @@ class _TopLevel:
             self.spans[header.tag] = Range(value, end - value)
         elif end - pos <= _LARGEST_HEADER_ELEMENT:
             self._keep(pos, end)
+        else:
+            self.large.append(LargeElement(header.tag, header.vr, value, end - value))
         return end
 
     def _keep(self, start: int, end: int) -> None:

@@ -7,9 +7,10 @@ groups (`per_frame`).  Works on bytes that are at hand; asks for none.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydicom.datadict import dictionary_VR
 
@@ -61,6 +62,11 @@ class Encoding:
 
     implicit_vr: bool
     big_endian: bool
+
+    @property
+    def short_header(self) -> Callable[[bytes, int], tuple[Any, ...]]:
+        """Unpacks group, element, VR and 16-bit length at a place; see `SHORT_VRS`."""
+        return _BIG[0] if self.big_endian else _LITTLE[0]
 
     def tag_at(self, data: bytes | memoryview, at: int) -> int:
         """The tag at `at` as 0xGGGGEEEE; 4 bytes must be at hand."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dicomfs.dicom.attributes import Attributes
-from dicomfs.dicom.dataset import read_elements
+from dicomfs.dicom.dataset import DataSet, read_elements
 from dicomfs.dicom.description import Description, read_description
 from dicomfs.dicom.encoding import Encoding
 
@@ -150,9 +150,17 @@ def parse_header(data: bytes, encoding: Encoding, first_item: bytes) -> Header:
 
     Raises MalformedDicomError where the bytes cannot be followed.
     """
-    top = Attributes(read_elements(data, encoding))
+    return header_of(read_elements(data, encoding), encoding, read_elements(first_item, encoding))
+
+
+def header_of(dataset: DataSet, encoding: Encoding, first: DataSet) -> Header:
+    """The header that elements make; see `parse_header`.
+
+    first : the elements of the first per-frame item
+    """
+    top = Attributes(dataset)
     shared = top.item("SharedFunctionalGroupsSequence")
-    own = Attributes(read_elements(first_item, encoding))
+    own = Attributes(first)
     spacing = top.floats("PixelSpacing")
     return Header(
         sop_class_uid=top.text("SOPClassUID"),

@@ -12,9 +12,12 @@ from dicomfs.dicom.elements import Layout
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.frames import read_frame_table
 from dicomfs.dicom.header import Header
+from dicomfs.dicom.json_model import JsonSize
 from dicomfs.dicom.per_frame import FrameItems
 from dicomfs.dicom.steps import Steps
 from dicomfs.limits import DEFAULT_LIMITS, Limits
+
+_UNMEASURED = JsonSize(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Instance:
     single_frame : the frame table of an instance of one frame; None for any other
     problems : what is wrong with the pixel data, in sentences for people
     missing_frames : 0-based numbers of frames that are not there, a few hundred at most
+    json : how large the instance is as DICOM JSON
     """
 
     header: Header
@@ -39,6 +43,7 @@ class Instance:
     single_frame: FrameTable | None = None
     problems: tuple[str, ...] = ()
     missing_frames: tuple[int, ...] = ()
+    json: JsonSize = _UNMEASURED
 
     @property
     def lost_at_end(self) -> int:

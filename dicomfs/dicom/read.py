@@ -12,12 +12,15 @@ import numpy as np
 
 from dicomfs.dicom.codestream import Codec, CodeStream, read_code_stream
 from dicomfs.dicom.components import judge_jpeg_2000_frame
+from dicomfs.dicom.dataset import read_elements
 from dicomfs.dicom.deflated import read_deflated
 from dicomfs.dicom.elements import Layout, read_file_meta, read_layout
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.frames import read_first_frame, read_last_frame
-from dicomfs.dicom.header import Header, parse_header
+from dicomfs.dicom.header import Header, header_of
 from dicomfs.dicom.instance import Instance, Stranger
+from dicomfs.dicom.json_model import measure_json
+from dicomfs.dicom.json_parts import json_bulk, json_ranges, with_per_frame
 from dicomfs.dicom.per_frame import FrameItems, read_frame_items
 from dicomfs.dicom.steps import Range, Steps
 from dicomfs.dicom.uids import SHOWN_SOP_CLASSES, TransferSyntax, is_jpip
@@ -47,8 +50,8 @@ def read_instance(
     parts = []
     for span in layout.header:
         parts.append((yield span))
-    data = b"".join(parts)
-    header = parse_header(data, layout.encoding, b"")
+    dataset = read_elements(b"".join(parts), layout.encoding)
+    header = header_of(dataset, layout.encoding, {})
     if header.sop_class_uid not in SHOWN_SOP_CLASSES:
         return Stranger(header)
     if is_jpip(layout.transfer_syntax):
@@ -65,8 +68,12 @@ def read_instance(
     if items is not None and not len(items):
         items = None
     if items is not None:
-        header = parse_header(data, layout.encoding, items.first_item)
-    instance = Instance(header, layout, items, None)
+        first = read_elements(items.first_item, layout.encoding)
+        header = header_of(dataset, layout.encoding, first)
+    for span in json_ranges(layout)[len(layout.header) :]:
+        dataset = with_per_frame(dataset, layout, (yield span))
+    json = measure_json(dataset, json_bulk(layout))
+    instance = Instance(header, layout, items, None, json=json)
     return (yield from _look_at_frames(instance, limits))
 
 
