@@ -54,6 +54,10 @@ class InflatingSource:
         """The objects of the source inside; see `Source.objects`."""
         return self._inner.objects(below)
 
+    def uri(self, obj: SourceObject) -> str:
+        """Where the object is in the source inside."""
+        return self._inner.uri(obj)
+
     def run(self, obj: SourceObject, steps: Steps[T]) -> T:
         """Drive a parser; see `Source.run`."""
         copy = self._copy_of.get(obj) if self._copy_of else None

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 
 from dicomfs.dicom.steps import Steps
 from dicomfs.errors import DicomfsError, ShortReadError, UsageError
@@ -73,6 +74,10 @@ class LocalDirectory:
         yield from list_files(self._root, self._exclude, problems.append, below)
         if not below:
             self.problems = tuple(problems)
+
+    def uri(self, obj: SourceObject) -> str:
+        """The path of an object as a `file:` URI (RFC 8089)."""
+        return "file://" + quote(os.fsencode(os.path.join(self._root, obj.key)))
 
     def run(self, obj: SourceObject, steps: Steps[T]) -> T:
         """Drive a parser; see `Source.run`."""

@@ -126,6 +126,9 @@ class ScannableSource(Source, Protocol):
         below : limits the listing to one object or folder, by its key; it may be gone
         """
 
+    def uri(self, obj: SourceObject) -> str:
+        """Where the object is, in ASCII; of one that is inflated, where it is as it was."""
+
     def inflated(self, obj: SourceObject, start: int, size: int) -> SourceObject:
         """The object with its deflate stream inflated, which this source reads from now on.
 
