@@ -1,0 +1,457 @@
+"""De-identifies data sets: PS3.15 Annex E, Basic Application Level Confidentiality Profile.
+
+A data set goes in and another one comes out, before anybody has made sense of it, so whatever is
+made of a slide is made of the de-identified data set.  What Table E.1-1 lists is treated as it says
+(`dicomfs.dicom.confidentiality`); of the rest, numbers, codes and a few technical texts stay, and
+everything that is private, unknown or free text goes.  Dates are shifted (Retain Longitudinal
+Temporal Information With Modified Dates, E.3.6), UIDs and identifiers get keyed stand-ins
+(`dicomfs.dicom.pseudonyms`).  docs/deidentification.md tells it all to users.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import lru_cache
+
+from pydicom import charset
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
+
+from dicomfs.dicom import times
+from dicomfs.dicom.attributes import decode_text, encodings_of
+from dicomfs.dicom.confidentiality import (
+    STRUCTURED_CONTENT,
+    action_of,
+    descriptors,
+    device_identity,
+)
+from dicomfs.dicom.dataset import DataSet, Element, read_elements, read_items
+from dicomfs.dicom.encoding import Encoding
+from dicomfs.dicom.icc import without_words
+from dicomfs.dicom.pseudonyms import Profile, keyed, new_uid, pseudonym, shift_of
+from dicomfs.dicom.vocabulary import cleaned, words_of
+from dicomfs.dicom.writing import sequence, text, write_elements
+from dicomfs.errors import MalformedDicomError
+
+_DEEPEST = 32
+_TELLING = 6  # letters of a name that is looked for inside words too
+_MOST_ELEMENTS = 200_000  # of one data set; those behind are left out
+
+_CHARACTER_SET = 0x00080005
+_IMAGE_TYPE = 0x00080008
+_CODE_VALUES = (0x00080100, 0x00080119, 0x00080120)
+_SCHEME = 0x00080102
+_SCHEME_VERSION = 0x00080103
+_MEANING = 0x00080104
+_CONCEPT_NAME = 0x0040A043
+_TEXT_VALUE = 0x0040A160
+_ICC_PROFILE = 0x00282000
+_PATIENT_NAME = 0x00100010
+_PATIENT_ID = 0x00100020
+_STUDY_UID = 0x0020000D
+_OPTICAL_PATH = 0x00480106
+
+_TEXT_VRS = frozenset(("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UN", "UR", "UT"))
+_DATE_VRS = frozenset(("DA", "DT", "TM"))
+_NUMBER_TEXT_VRS = frozenset(("DS", "IS"))
+_BINARY_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
+_PLAIN_VRS = frozenset(("AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"))
+
+_IDENTIFIERS = {
+    _PATIENT_ID: "patient",
+    _PATIENT_NAME: "patient",
+    0x00080050: "accession",
+    0x00200010: "study",
+    0x00400512: "container",
+    0x00400551: "specimen",
+    0x00120040: "subject",
+    0x00120042: "subject",
+}
+"""Attributes whose value gets a keyed stand-in, and in which domain."""
+
+_KEPT_TEXTS = frozenset(
+    (
+        0x00080070,  # Manufacturer
+        0x00081090,  # Manufacturer's Model Name
+        0x00181020,  # Software Versions
+        0x00480107,  # Optical Path Description: the name of a channel
+        *_CODE_VALUES, _SCHEME, _SCHEME_VERSION, _MEANING, _OPTICAL_PATH,
+    )
+)  # fmt: skip
+"""Texts that the table does not list and without which a slide could not be used."""
+
+_KEPT_BINARY = frozenset(
+    (_ICC_PROFILE, 0x00281201, 0x00281202, 0x00281203, 0x00281221, 0x00281222, 0x00281223)
+)
+"""ICC profile and palettes."""
+
+_UNSHIFTED_GROUPS = frozenset((0x0010, 0x0016))  # of the patient, and where a camera was when
+
+_STRUCTURAL = {
+    0x00280004: re.compile(r"MONOCHROME[12]|RGB|PALETTE COLOR|YBR_[A-Z0-9_]{1,12}|XYB", re.ASCII),
+    0x00209311: re.compile(r"3D|3D_TEMPORAL|TILED_FULL|TILED_SPARSE", re.ASCII),
+    0x00280301: re.compile(r"YES|NO", re.ASCII),
+    0x00480010: re.compile(r"YES|NO", re.ASCII),
+    0x00480012: re.compile(r"YES|NO", re.ASCII),
+    0x00282110: re.compile(r"0[01]", re.ASCII),
+}
+"""Coded strings that decide how an image is read, whoever may be called like one of their terms."""
+
+_IMAGE_TYPES = frozenset(
+    ("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "VOLUME", "LABEL", "OVERVIEW", "THUMBNAIL",
+     "LOCALIZER", "NONE", "RESAMPLED", "MIXED")
+)  # fmt: skip
+
+_SCHEMES = frozenset(
+    ("SCT", "SRT", "SNM3", "99SDM", "DCM", "UCUM", "LN", "NCIt", "FMA", "UMLS", "MSH", "RADLEX",
+     "ITIS_TSN", "ICDO3", "I9C", "I10", "I10P", "NEU", "BI")
+)  # fmt: skip
+"""Coding schemes of PS3.16 section 8 whose meanings are nobody's own words."""
+
+_SPECIMEN_IDENTIFIER = ("121041", "DCM")
+
+_METHOD = "PS3.15 Basic Application Level Confidentiality Profile", "by dicomfs"
+_METHOD_CODES = (  # PS3.16 CID 7050
+    ("113100", "Basic Application Confidentiality Profile"),
+    ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
+)
+_STRUCTURED_CODE = ("113104", "Clean Structured Content Option")
+_DESCRIPTORS_CODE = ("113105", "Clean Descriptors Option")
+_DEVICE_CODE = ("113109", "Retain Device Identity Option")
+
+_CODED_STRING = re.compile(r"[A-Z0-9_ \-+./&:]{0,32}", re.ASCII)
+_NUMBER = re.compile(r"[ ]*[+-]?[\d.]*(?:[eE][+-]?\d+)?[ ]*", re.ASCII)
+_CODE = re.compile(r"[A-Za-z0-9.:_{}/\[\]*%+\-]{1,64}", re.ASCII)
+_PLAIN_PATH = re.compile(r"#?\d{1,4}", re.ASCII)
+
+
+def deidentify(dataset: DataSet, profile: Profile) -> DataSet:
+    """A data set, de-identified.  `dataset` is that of an object, from its top level on."""
+    return Deidentifier(dataset, profile).top()
+
+
+def path_identifier(name: str, profile: Profile) -> str:
+    """What stands for an Optical Path Identifier (0048,0106): itself, where it is a number."""
+    name = name.strip(" \0\t\r\n")
+    if not name or _PLAIN_PATH.fullmatch(name):
+        return name
+    return f"path {keyed(profile.key, 'path', name)[:4].hex()}"
+
+
+class Deidentifier:
+    """De-identifies the data set of one object, and items that were kept apart from it."""
+
+    def __init__(self, dataset: DataSet, profile: Profile) -> None:
+        self._dataset = dataset
+        self._profile = profile
+        self._encodings = encodings_of(dataset)
+        self._left = _MOST_ELEMENTS
+        patient = self._patient()
+        self._patient_name = pseudonym(profile.key, "patient", patient)
+        self._shift: timedelta = shift_of(profile.key, patient)
+        self._names: set[str] = set()
+        for value in self._identifying(dataset, 0):
+            found = [word.casefold() for word in words_of(value)]
+            self._names.update(word for word in found if len(word) > 2 and not _short(word))
+        self._left = _MOST_ELEMENTS
+
+    def top(self) -> DataSet:
+        """The data set itself, and what says that it was de-identified."""
+        result = self._object(self._dataset, 0)
+        order = next((e.encoding for e in self._dataset.values()), Encoding(False, False))
+        codes = list(_METHOD_CODES)
+        if not self._profile.drop_structured_content:
+            codes.append(_STRUCTURED_CODE)
+        if self._profile.clean_descriptors:
+            codes.append(_DESCRIPTORS_CODE)
+        if self._profile.retain_device_identity:
+            codes.append(_DEVICE_CODE)
+        items: list[DataSet] = [
+            {
+                0x00080100: text("SH", value, order),
+                0x00080102: text("SH", "DCM", order),
+                0x00080104: text("LO", meaning, order),
+            }
+            for value, meaning in codes
+        ]
+        result[0x00120062] = text("CS", "YES", order)
+        result[0x00120063] = text("LO", "\\".join(_METHOD), order)
+        result[0x00120064] = sequence(items, order)
+        result[0x00280303] = text("CS", "MODIFIED", order)
+        return dict(sorted(result.items()))
+
+    def item(self, item: DataSet) -> DataSet:
+        """An item of the per-frame functional groups."""
+        self._left = max(self._left, _MOST_ELEMENTS // 2)
+        return self._object(item, 1)
+
+    def item_bytes(self, data: bytes, encoding: Encoding) -> bytes:
+        """An item of the per-frame functional groups, as bytes with explicit VR."""
+        return write_elements(self.item(read_elements(data, encoding)), encoding)
+
+    # ------------------------------------------------------------ whom it is about
+
+    def _patient(self) -> str:
+        """Who the patient is: by Patient ID, else by name, else each study has its own."""
+        for tag in (_PATIENT_ID, _PATIENT_NAME, _STUDY_UID):
+            element = self._dataset.get(tag)
+            if element is not None and (found := self._text(element, "LO").strip(" \0^")):
+                return found
+        return ""
+
+    def _identifying(self, dataset: DataSet, depth: int) -> Iterator[str]:
+        """The values that say who somebody is; nothing that is kept may repeat them."""
+        for tag, element in dataset.items():
+            self._left -= 1
+            if self._left < 0:
+                return
+            vr = _vr_of(tag, element)
+            if vr == "SQ" and depth < _DEEPEST:
+                for item in _items(element):
+                    yield from self._identifying(item, depth + 1)
+            elif vr == "PN" or (vr in _TEXT_VRS and _identifies(tag)):
+                yield self._text(element, vr)
+
+    def _leaks(self, value: str) -> bool:
+        if not self._names:
+            return False
+        lower = value.casefold()
+        if not self._names.isdisjoint(words_of(lower)):
+            return True
+        return any(name in lower for name in self._names if len(name) >= _TELLING)
+
+    # ------------------------------------------------------------ one level
+
+    def _object(self, dataset: DataSet, depth: int) -> DataSet:
+        found: DataSet = {}
+        moments = self._moments(dataset)
+        scheme = self._value(dataset, _SCHEME)
+        for tag, element in dataset.items():
+            self._left -= 1
+            if self._left < 0:
+                break
+            new: Element | None
+            if tag in moments:
+                new = moments[tag]
+            elif tag == _TEXT_VALUE:
+                new = self._content_text(dataset, element)
+            else:
+                new = self._element(tag, element, depth)
+            if new is not None:
+                found[tag] = new
+        if (_SCHEME in dataset or _MEANING in dataset) and scheme not in _SCHEMES:
+            return self._own_code(found)
+        return found
+
+    def _element(self, tag: int, element: Element, depth: int) -> Element | None:
+        vr = _vr_of(tag, element)
+        action = action_of(tag)
+        if tag < 0x00080000 or not tag & 0xFFFF or (action is None and not dictionary_has_tag(tag)):
+            return None
+        keep = False
+        if self._profile.retain_device_identity and tag in device_identity():
+            action, keep = None, True
+        if tag in _IDENTIFIERS:
+            return self._identifier(tag, element, vr)
+        if vr == "UI":
+            return None if action == "X" else self._uids(element, keep=keep)
+        if vr == "SQ":
+            return self._sequence(tag, element, action, depth)
+        if self._profile.clean_descriptors and tag in descriptors() and vr in _TEXT_VRS:
+            return self._written(element, vr, cleaned(self._text(element, vr), self._names))
+        if action == "X":
+            return None
+        if action == "Z":
+            return Element(vr, b"", element.encoding)
+        if action in ("D", "U"):
+            return self._dummy(element, vr)
+        return self._unlisted(tag, element, vr, keep=keep)
+
+    def _sequence(
+        self, tag: int, element: Element, action: str | None, depth: int
+    ) -> Element | None:
+        if tag in STRUCTURED_CONTENT and not self._profile.drop_structured_content:
+            action = None
+        if self._profile.clean_descriptors and tag in descriptors():
+            action = None
+        if action == "X" or depth >= _DEEPEST:
+            return None
+        if action in ("Z", "D"):
+            return sequence((), element.encoding)
+        items = _items(element)
+        order = element.encoding
+        if items and items[0]:
+            order = next(iter(items[0].values())).encoding
+        return sequence([self._object(item, depth + 1) for item in items], order)
+
+    def _unlisted(self, tag: int, element: Element, vr: str, *, keep: bool) -> Element | None:
+        """What the table does not list."""
+        if vr in _PLAIN_VRS:
+            return Element(vr, element.value, element.encoding)
+        if vr in _BINARY_VRS:
+            if tag not in _KEPT_BINARY:
+                return None
+            data = without_words(element.value) if tag == _ICC_PROFILE else element.value
+            return Element(vr, data, element.encoding)
+        value = self._text(element, vr)
+        parts = value.split("\\")
+        if tag == _OPTICAL_PATH:
+            return self._written(element, vr, path_identifier(value, self._profile))
+        if tag == _IMAGE_TYPE:
+            known = [part if part in _IMAGE_TYPES else "OTHER" for part in _stripped(parts)]
+            return self._written(element, vr, "\\".join(known))
+        if tag == _CHARACTER_SET:
+            known_sets = all(part in charset.python_encoding for part in _stripped(parts))
+            return Element(vr, element.value if known_sets else b"", element.encoding)
+        if vr in _NUMBER_TEXT_VRS:
+            fine = all(_NUMBER.fullmatch(part) for part in parts)
+        elif tag in _STRUCTURAL:
+            fine = _STRUCTURAL[tag].fullmatch(value.strip().upper()) is not None
+        elif vr == "CS":
+            fine = all(_CODED_STRING.fullmatch(part) for part in parts) and not self._leaks(value)
+        elif tag in _CODE_VALUES:
+            fine = _CODE.fullmatch(value) is not None and not self._leaks(value)
+        else:
+            fine = (keep or tag in _KEPT_TEXTS) and not self._leaks(value)
+        if not fine:
+            return None
+        return Element(vr, element.value, element.encoding)
+
+    # ------------------------------------------------------------ values
+
+    def _identifier(self, tag: int, element: Element, vr: str) -> Element:
+        value = self._text(element, vr).strip(" \0^")
+        if not value:
+            return Element(vr, b"", element.encoding)
+        if tag in (_PATIENT_ID, _PATIENT_NAME):
+            return self._written(element, vr, self._patient_name)
+        return self._written(element, vr, pseudonym(self._profile.key, _IDENTIFIERS[tag], value))
+
+    def _uids(self, element: Element, *, keep: bool = False) -> Element:
+        parts = _stripped(self._text(element, "UI").split("\\"))
+        if not keep:
+            parts = [new_uid(self._profile.key, part) if part else "" for part in parts]
+        return self._written(element, "UI", "\\".join(parts))
+
+    def _dummy(self, element: Element, vr: str) -> Element | None:
+        if vr in _TEXT_VRS or vr == "CS":
+            return self._written(element, vr, "REMOVED")
+        if vr in _PLAIN_VRS or vr in _NUMBER_TEXT_VRS:
+            zero = b"0 " if vr in _NUMBER_TEXT_VRS else bytes(8)
+            return Element(vr, zero, element.encoding)
+        return None
+
+    def _moments(self, dataset: DataSet) -> dict[int, Element]:
+        """The dates and times of one level, shifted: a date together with its time."""
+        done: dict[int, Element] = {}
+        for tag, element in dataset.items():
+            vr = _vr_of(tag, element)
+            if vr not in _DATE_VRS or tag in done or tag >> 16 in _UNSHIFTED_GROUPS:
+                continue
+            if action_of(tag) is None and not dictionary_has_tag(tag):
+                continue
+            values = self._text(element, vr).split("\\")
+            if vr == "DT":
+                moved = [times.shift_datetime(value, self._shift) for value in values]
+                done[tag] = self._written(element, vr, "\\".join(moved))
+                continue
+            partner = _partner(tag)
+            other = dataset.get(partner) if partner else None
+            others = self._text(other, "TM").split("\\") if other is not None else []
+            if other is None or len(others) != len(values):
+                empty = [""] * len(values)
+                pairs = zip(values, empty) if vr == "DA" else zip(empty, values)  # noqa: B905
+                both = [times.shift_pair(date, time, self._shift) for date, time in pairs]
+                chosen = [pair[0] if vr == "DA" else pair[1] for pair in both]
+                done[tag] = self._written(element, vr, "\\".join(chosen))
+                continue
+            dates, clocks = (values, others) if vr == "DA" else (others, values)
+            both = [
+                times.shift_pair(*pair, self._shift) for pair in zip(dates, clocks, strict=True)
+            ]
+            new_dates, new_clocks = (list(column) for column in zip(*both, strict=True))
+            mine, theirs = (new_dates, new_clocks) if vr == "DA" else (new_clocks, new_dates)
+            done[tag] = self._written(element, vr, "\\".join(mine))
+            done[partner] = self._written(other, "TM" if vr == "DA" else "DA", "\\".join(theirs))
+        return done
+
+    def _content_text(self, dataset: DataSet, element: Element) -> Element | None:
+        """Text Value (0040,A160) of a content item: a specimen's identifier, or known words."""
+        value = self._text(element, "UT").strip()
+        names = dataset.get(_CONCEPT_NAME)
+        concept = next(iter(_items(names)), {}) if names is not None else {}
+        code = (self._value(concept, _CODE_VALUES[0]), self._value(concept, _SCHEME))
+        if code == _SPECIMEN_IDENTIFIER:
+            return self._written(element, "UT", pseudonym(self._profile.key, "specimen", value))
+        return self._written(element, "UT", cleaned(value, self._names))
+
+    def _own_code(self, item: DataSet) -> DataSet:
+        """A code of somebody's own: what of its meaning is known words, nothing else."""
+        codes = {*_CODE_VALUES, _SCHEME, _SCHEME_VERSION, 0x0008010C, 0x0008010B, 0x0008010D}
+        found = {tag: element for tag, element in item.items() if tag not in codes}
+        meaning = found.pop(_MEANING, None)
+        if meaning is not None and (words := cleaned(self._text(meaning, "LO"), self._names)):
+            found[_MEANING] = self._written(meaning, "LO", words)
+        return found
+
+    # ------------------------------------------------------------ text
+
+    def _value(self, dataset: DataSet, tag: int) -> str:
+        element = dataset.get(tag)
+        return "" if element is None else self._text(element, "SH").strip(" \0")
+
+    def _text(self, element: Element, vr: str) -> str:
+        return decode_text(element.value.rstrip(b"\0 "), self._encodings, vr)
+
+    def _written(self, element: Element, vr: str, value: str) -> Element:
+        return text("LO" if vr in ("", "UN") else vr, value, element.encoding)
+
+
+def _vr_of(tag: int, element: Element) -> str:
+    if element.vr and element.vr != "UN":
+        return element.vr
+    return _dictionary_vr(tag)
+
+
+@lru_cache(maxsize=4096)
+def _dictionary_vr(tag: int) -> str:
+    try:
+        return dictionary_VR(tag)[:2]
+    except KeyError:
+        return "UN"
+
+
+@lru_cache(maxsize=1024)
+def _partner(tag: int) -> int:
+    """The time that goes with a date, and the other way round; 0 where there is none."""
+    keyword = keyword_for_tag(tag)
+    if "Date" in keyword:
+        return tag_for_keyword(keyword.replace("Date", "Time")) or 0
+    return tag_for_keyword(keyword.replace("Time", "Date")) or 0
+
+
+@lru_cache(maxsize=4096)
+def _identifies(tag: int) -> bool:
+    """Whether a text names a person, a place, or a thing that leads to one."""
+    if tag >> 16 == 0x0010 or tag in _IDENTIFIERS:
+        return True
+    if action_of(tag) is None or tag in descriptors() or tag in device_identity():
+        return False
+    return not tag >> 16 & 1
+
+
+def _items(element: Element) -> list[DataSet]:
+    try:
+        return read_items(element)
+    except MalformedDicomError:
+        return []
+
+
+def _stripped(parts: list[str]) -> list[str]:
+    return [part.strip(" \0") for part in parts]
+
+
+def _short(word: str) -> bool:
+    """Whether a word is a number that stands in many places."""
+    return word.isdigit() and len(word) < 5
