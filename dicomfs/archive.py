@@ -76,7 +76,6 @@ class Archive:
         self._index = index
         self._place = place
         self._shelf = shelf
-        self._unlisted: set[str] = set()
         self._follower: Follower | None = None
         self._deliver: Deliver = lambda change: cast(None, change())
 
@@ -131,14 +130,13 @@ class Archive:
         place = Place(source, cache_directory() / "inflated")
         local = InflatingSource(directory, place.cache, limits)
         opened = open_index_of(source, index)
-        with _without_collection():
-            collection = Collection(local, opened, limits, place)
+        collection = Collection(local, opened, limits, place)
         options = LayoutOptions(tuple(flavours), decode, blank_damaged)
         about = {"version": __version__, "source": local.name}
         shelf = Shelf(collection, options, limits, about)
         archive = cls(local, opened, place, shelf, limits)
         with _without_collection():
-            archive._unlisted = archive._shelf.restore()
+            shelf.restore()
         return archive
 
     def follow(
@@ -159,9 +157,8 @@ class Archive:
         return self._follower
 
     def _make_follower(self, watched: Path | None = None, rescan: float | None = None) -> Follower:
-        unlisted, self._unlisted = self._unlisted, set()
-        collection = self._shelf.collection
-        return Follower(collection, self._tell, unlisted, watched=watched, rescan=rescan)
+        shelf = self._shelf
+        return Follower(shelf.collection, self._tell, shelf.verify, watched=watched, rescan=rescan)
 
     def deliver_changes(self, deliver: Deliver | None) -> None:
         """From now on have changes of the tree carried out by `deliver`, or in any thread."""

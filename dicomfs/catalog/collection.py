@@ -9,6 +9,7 @@ other.
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,23 @@ class Difference:
     gone: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Objects:
+    """Objects by key, and of each series the keys of its objects."""
+
+    rows: dict[str, Row]
+    series: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, index: Index) -> _Objects:
+        rows = dict(index.rows())
+        series: dict[str, list[str]] = {}
+        for key, row in rows.items():
+            if row.what is What.INSTANCE:
+                series.setdefault(row.group, []).append(key)
+        return cls(rows, series)
+
+
 class Collection:
     """The objects and the series of a source.  One thread changes it; any may ask.
 
@@ -66,12 +84,26 @@ class Collection:
         self.unlisted: tuple[Rejection, ...] = ()
         self._limits = limits
         self._place = place
-        self._rows: dict[str, Row] = dict(index.rows())
+        self._loading = threading.Lock()
+        self._loaded: _Objects | None = None
         self._rejections: dict[str, Rejection] = {}
-        self._series: dict[str, list[str]] = {}
-        for key, row in self._rows.items():
-            if row.what is What.INSTANCE:
-                self._series.setdefault(row.group, []).append(key)
+
+    @property
+    def _objects(self) -> _Objects:
+        """The objects that the index knew when somebody first asked for one.  May block."""
+        if self._loaded is None:
+            with self._loading:
+                if self._loaded is None:
+                    self._loaded = _Objects.of(self.index)
+        return self._loaded
+
+    @property
+    def _rows(self) -> dict[str, Row]:
+        return self._objects.rows
+
+    @property
+    def _series(self) -> dict[str, list[str]]:
+        return self._objects.series
 
     # ------------------------------------------------------------ what there is
 
@@ -104,19 +136,28 @@ class Collection:
 
     def counts(self) -> tuple[int, int]:
         """How many objects there are, and how many of them are not DICOM."""
-        kinds = Counter(row.what for row in self._rows.values())
-        return len(self._rows), kinds[What.NOT_DICOM]
+        if self._loaded is None:
+            kinds = self.index.counts()
+        else:
+            kinds = Counter(row.what for row in self._rows.values())
+        return sum(kinds.values()), kinds.get(What.NOT_DICOM, 0)
 
     def other_series(self) -> tuple[OtherSeries, ...]:
         """The series of other kinds than slides."""
-        groups = Counter(row.group for row in self._rows.values() if row.what is What.STRANGER)
+        if self._loaded is None:
+            groups = Counter(group for _, group in self.index.kind(What.STRANGER))
+        else:
+            groups = Counter(row.group for row in self._rows.values() if row.what is What.STRANGER)
         return tuple(
             OtherSeries(*stranger_parts(group), count) for group, count in sorted(groups.items())
         )
 
     def rejections(self) -> tuple[Rejection, ...]:
         """The objects that are not shown, and what could not even be listed."""
-        keys = [key for key, row in self._rows.items() if row.what is What.REJECTED]
+        if self._loaded is None:
+            keys = [key for key, _ in self.index.kind(What.REJECTED)]
+        else:
+            keys = [key for key, row in self._rows.items() if row.what is What.REJECTED]
         for key in keys:
             if key not in self._rejections:
                 self._rejections[key] = self.index.rejection(key) or Rejection(

@@ -38,7 +38,8 @@ class Follower:
     """Keeps a collection like its source.
 
     tell : called in the follower's thread, and in that of `catch_up`
-    untold : series that are known, but were not told of yet
+    untold : finds out which series are known, but were not told of as they are; called once, by
+        the thread that follows
     watched : the directory of the source where changes are to be noticed by themselves
     rescan : seconds between two looks at all of the source, None for none
     """
@@ -47,7 +48,7 @@ class Follower:
         self,
         collection: Collection,
         tell: Tell,
-        untold: Iterable[str] = (),
+        untold: Callable[[], Iterable[str]] = tuple,
         *,
         watched: Path | None = None,
         rescan: float | None = None,
@@ -69,7 +70,7 @@ class Follower:
         self._under_way: Counter[str] = Counter()
         self._untold: dict[str, float] = {}  # series, and since when they wait to be told of
         self._last_told = 0.0
-        self._touch(untold)
+        self._find_untold: Callable[[], Iterable[str]] | None = untold
 
     # ------------------------------------------------------------ from outside
 
@@ -153,6 +154,9 @@ class Follower:
 
     def _look_at_all(self, progress: Progress | None, *, wait: bool) -> None:
         collection = self._collection
+        if self._find_untold is not None:
+            self._touch(self._find_untold())
+            self._find_untold = None
         difference = collection.difference(collection.source.objects())
         collection.note_problems()
         for key in difference.gone:

@@ -98,6 +98,19 @@ class Index:
             except (TypeError, ValueError):
                 continue
 
+    def counts(self) -> dict[What, int]:
+        """How many objects of each kind there are."""
+        statement = "SELECT what, count(*) FROM files GROUP BY what"
+        kinds = {int(what) for what in What}
+        return {What(what): count for what, count in self._all(statement) if what in kinds}
+
+    def kind(self, what: What) -> Iterator[tuple[str, str]]:
+        """Key and group of the objects of a kind."""
+        statement = 'SELECT key, "group" FROM files WHERE what = ?'
+        for key, group in self._all(statement, (int(what),)):
+            if type(key) is bytes and type(group) is str:
+                yield os.fsdecode(key), group
+
     def keep(self, findings: Iterable[tuple[SourceObject, Finding]]) -> None:
         """Keep what objects turned out to be, all of them or none."""
         files: list[tuple[Any, ...]] = []

@@ -7,11 +7,12 @@ them being put together.  Made from `dicomfs.vfs.layout`; kept in the index.
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from dicomfs.catalog.catalogue import CataloguedSlide, Rejection
 from dicomfs.catalog.codec import RecordError
@@ -69,11 +70,44 @@ class ListedSeries:
     rejected: tuple[Rejection, ...]
 
 
+class Whereabouts(NamedTuple):
+    """Of a slide, what has to be known to show the folders that it lies in.
+
+    files : how many it has; size : of all together, bytes
+    """
+
+    patient_id: str
+    study_instance_uid: str
+    patient: str
+    study: str
+    mtime_ns: int
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Of a listing, what has to be known before anybody looks into a folder.
+
+    troubled : whether something of the series is not shown
+    """
+
+    slides: tuple[Whereabouts, ...]
+    troubled: bool
+
+
 _SLIDE_TYPES = [int if name == "mtime_ns" else str for name in ListedSlide.__slots__[:-1]]
+_WHERE_TYPES = [str, str, str, str, int, int, int]
+_SIZES = struct.Struct("<II")  # CRC-32 of what follows it, bytes of the head
 
 
 def record_of(listing: ListedSeries) -> bytes:
-    """A listing as bytes."""
+    """A listing as bytes: its head, and the rest, which is read when somebody looks."""
+    head = [
+        [one.patient_id, one.study_instance_uid, one.patient, one.study, one.mtime_ns,
+         len(one.files), sum(file.size for file in one.files)]
+        for one in listing.slides
+    ]  # fmt: skip
     slides = [
         [getattr(slide, name) for name in ListedSlide.__slots__[:-1]]
         + [[[file.ending, file.flavour, file.size] for file in slide.files]]
@@ -83,25 +117,45 @@ def record_of(listing: ListedSeries) -> bytes:
         [one.series_instance_uid, one.code, one.message, list(one.files)]
         for one in listing.rejected
     ]
-    text = json.dumps([slides, rejected], separators=(",", ":")).encode("ascii")
-    return zlib.crc32(text).to_bytes(4, "big") + text
+    first, second = _json([head, bool(rejected)]), _json([slides, rejected])
+    checked = len(first).to_bytes(4, "little") + first + second
+    return zlib.crc32(checked).to_bytes(4, "little") + checked
 
 
-def listing_of(record: bytes) -> ListedSeries:
-    """The listing that bytes hold.  Raises RecordError for anything else.
+def _json(content: object) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode("ascii")
+
+
+def head_of(record: bytes) -> Head:
+    """The head of a listing.  Raises RecordError for bytes that hold none, or a damaged listing.
 
     Written out by hand: a mount reads all of them before it answers for the first time.
     """
-    text = record[4:]
-    if zlib.crc32(text) != int.from_bytes(record[:4], "big"):
-        raise RecordError("a listing is damaged")
     try:
-        slides, rejected = json.loads(text)
+        checksum, size = _SIZES.unpack_from(record)
+        if zlib.crc32(memoryview(record)[4:]) != checksum:
+            raise RecordError("a listing is damaged")
+        rows, troubled = json.loads(record[8 : 8 + size])
+        slides = []
+        for row in rows:
+            if list(map(type, row)) != _WHERE_TYPES:
+                raise RecordError("a listing is damaged")
+            slides.append(Whereabouts(*row))
+    except (ValueError, TypeError, struct.error) as error:
+        raise RecordError(f"a listing is damaged: {error}") from error
+    return Head(tuple(slides), troubled is True)
+
+
+def listing_of(record: bytes) -> ListedSeries:
+    """The listing that bytes hold, of which `head_of` was read.  Raises RecordError."""
+    try:
+        _, size = _SIZES.unpack_from(record)
+        slides, rejected = json.loads(record[8 + size :])
         listing = ListedSeries(
             tuple([_slide_of(*row) for row in slides]),
             tuple([Rejection(uid, code, said, tuple(keys)) for uid, code, said, keys in rejected]),
         )
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, struct.error) as error:
         raise RecordError(f"a listing is damaged: {error}") from error
     return listing
 

@@ -48,6 +48,8 @@ def key(name: str) -> str:
 
     Canonical caseless matching, The Unicode Standard 3.13, D145.
     """
+    if name.isascii():
+        return name.lower()
     folded = unicodedata.normalize("NFD", name).casefold()
     return unicodedata.normalize("NFD", folded)
 
@@ -137,6 +139,19 @@ def alone(wanted: Wanted) -> str:
 def longest(wanted: Wanted) -> str:
     """The name with all digits, for one that would be confused with another."""
     return _named(wanted, 0, _DIGITS[-1])
+
+
+def told_apart(short: Sequence[str], wanted: Sequence[Wanted]) -> list[str]:
+    """Names, all with different keys: the short ones, and long ones where those are confused.
+
+    short : names that `alone` gave, without endings; wanted : all with different tokens
+    """
+    if len(short) < 2:
+        return list(short)
+    told = list(short)
+    for index in _confused(short):
+        told[index] = longest(wanted[index]).removesuffix(wanted[index].ending)
+    return told
 
 
 def _confused(names: Sequence[str]) -> list[int]:

@@ -7,7 +7,8 @@ files.  Must not know FUSE.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from hashlib import blake2b
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -20,21 +21,18 @@ from dicomfs.extents import literal_table
 from dicomfs.limits import Limits
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.source.protocol import printable
-from dicomfs.vfs import names
+from dicomfs.vfs.folders import Folders, Held, SlidePath
 from dicomfs.vfs.listing import (
-    LONGEST_ENDING,
     Attributes,
-    ListedFile,
     ListedSeries,
     ListedSlide,
+    head_of,
     json_bytes,
-    listing_of,
     record_of,
 )
-from dicomfs.vfs.names import Wanted
 from dicomfs.vfs.opening import HeldFile, Opener
 from dicomfs.vfs.options import LayoutOptions
-from dicomfs.vfs.tree import Changes, Entry, Path, build
+from dicomfs.vfs.tree import Changes, Entry, build
 
 if TYPE_CHECKING:
     from dicomfs.vfs.layout import SlideFiles
@@ -43,9 +41,8 @@ _PACKAGES = ("slide", "tiff", "reading", "vfs")  # whose code decides what is in
 _KEPT_AT_ONCE = 200  # listings that go into the index together
 
 _ABOUT = ".dicomfs"
-_Study = tuple[str, str]  # Patient ID, Study Instance UID
 
-Listings = dict[str, ListedSeries | None]
+Listings = dict[str, Held | None]
 """Of series, by key: what they show; None for those that are gone."""
 
 
@@ -66,11 +63,10 @@ class Shelf:
         self._options = options
         self._limits = limits
         self._about = about
-        self._listings: dict[str, ListedSeries] = {}
-        self._studies: dict[_Study, set[str]] = {}  # their series
-        self._names: dict[_Study, str] = {}  # as they are shown
+        self._folders = Folders(self._slide_entries)
+        self._troubled: set[str] = set()  # series of which something is not shown
+        self._slides = 0
         self._newest = 0
-        self._owners: dict[tuple[str, str], tuple[str, ...]] = {}  # of names, by folder and key
         self._code = code_digest(*_PACKAGES)
         self._key = f"{self._code} {options} {version('imagecodecs')}"
         self._opener = Opener(collection, options, limits)
@@ -80,8 +76,8 @@ class Shelf:
     @property
     def rejected(self) -> tuple[Rejection, ...]:
         """Everything that is not shown."""
-        troubled = [series for series, one in self._listings.items() if one.rejected]
-        listings = (self._listings[series] for series in self._order(troubled))
+        held = self._folders.held
+        listings = (held[series].listing() for series in self._order(self._troubled))
         return (*self.collection.rejections(), *(r for one in listings for r in one.rejected))
 
     def status(self) -> dict[str, Any]:
@@ -89,7 +85,7 @@ class Shelf:
         files, not_dicom = self.collection.counts()
         return self._about | {
             "files": files,
-            "slides": sum(len(listing.slides) for listing in self._listings.values()),
+            "slides": self._slides,
             "rejected": len(self.rejected),
             "other_series": len(self.collection.other_series()),
             "not_dicom": not_dicom,
@@ -97,9 +93,11 @@ class Shelf:
 
     def slides(self) -> Iterator[SlideFiles]:
         """All slides with their files, put together, in the order of their source.  Blocks."""
-        for series in self._order(self._listings):
-            for slide in self._listings[series].slides:
-                path = (*self._folder(slide), self._stem(series, slide))
+        places: dict[str, list[tuple[ListedSlide, SlidePath]]] = {}
+        for series, slide, path in self._folders.places():
+            places.setdefault(series, []).append((slide, path))
+        for series in self._order(places):
+            for slide, path in places[series]:
                 yield self._opener.slide(series, slide, path)
 
     def _order(self, series: Iterable[str]) -> list[str]:
@@ -111,20 +109,28 @@ class Shelf:
 
     # ------------------------------------------------------------ changes
 
-    def restore(self) -> set[str]:
-        """Show what the index has valid listings of; returns the other series."""
-        collection = self.collection
-        collection.index.forget_other_listings(self._code)
+    def restore(self) -> None:
+        """Show what the index has listings of, whether they still hold or not; see `verify`.
+
+        Quick: a mount does not answer before.
+        """
         found: Listings = {}
-        known = set(collection.series)
-        for series, digest, record in collection.index.listings(self._key):
-            if series in known and digest == collection.digest(series):
-                try:
-                    found[series] = listing_of(record)
-                except RecordError:
-                    continue
+        for series, digest, record in self.collection.index.listings(self._key):
+            with suppress(RecordError):
+                found[series] = Held(digest, record, head_of(record))
         self.apply(found)
-        return known - found.keys()
+
+    def verify(self) -> set[str]:
+        """The series of which something else is shown than the index has objects of."""
+        collection, held = self.collection, self._folders.held
+        collection.index.forget_other_listings(self._code)
+        known = set(collection.series)
+        wrong = {
+            series
+            for series in known
+            if series not in held or held[series].digest != collection.digest(series)
+        }
+        return wrong | (held.keys() - known)
 
     def prepare(self, series: Iterable[str]) -> Iterator[Listings]:
         """Find out what has become of series, some at a time.  Blocks."""
@@ -134,9 +140,9 @@ class Shelf:
         for one in series:
             if one in known:
                 digest = self.collection.digest(one)
-                listing = self._list(one)
-                listings[one] = listing
-                rows.append((one, digest, record_of(listing)))
+                record = record_of(self._list(one))
+                listings[one] = Held(digest, record, head_of(record))
+                rows.append((one, digest, record))
             else:
                 listings[one] = None
             if len(rows) >= _KEPT_AT_ONCE:
@@ -154,95 +160,31 @@ class Shelf:
 
     def apply(self, listings: Listings) -> Changes:
         """Show what was prepared."""
-        gone = [path for one in listings for path, _, _ in self._paths(one)]
-        studies: set[_Study] = set()
-        for one, listing in listings.items():
-            studies |= self._set_listing(one, listing)
-        moved = set(listings)
-        for study in studies:
-            before, name = self._names.get(study), self._study_name(study)
-            if before is not None and before != name:
-                others = self._studies.get(study, set()) - moved
-                gone += [path for one in others for path, _, _ in self._paths(one)]
-                moved |= others
-            if name:
-                self._names[study] = name
-            else:
-                del self._names[study]
-        entries = [self._entry(one, *found) for one in sorted(moved) for found in self._paths(one)]
-        return self.tree.replace(gone, entries + self._about_entries(entries))
-
-    def _set_listing(self, series: str, listing: ListedSeries | None) -> set[_Study]:
-        """Returns the studies that this is about."""
-        before = self._listings.pop(series, None)
-        about: set[_Study] = set()
-        for study in _studies(before):
-            about.add(study)
-            self._studies[study].discard(series)
-            if not self._studies[study]:
-                del self._studies[study]
-        if listing is not None:
-            self._listings[series] = listing
-            for study in _studies(listing):
-                about.add(study)
-                self._studies.setdefault(study, set()).add(series)
-        return about
-
-    # ------------------------------------------------------------ names
-
-    def _paths(self, series: str) -> Iterator[tuple[Path, ListedSlide, ListedFile]]:
-        listing = self._listings.get(series)
-        for slide in listing.slides if listing is not None else ():
-            folder, stem = self._folder(slide), self._stem(series, slide)
-            for file in slide.files:
-                yield (*folder, stem + file.ending), slide, file
-
-    def _folder(self, slide: ListedSlide) -> tuple[str, str]:
-        study = _study(slide)
-        return self._patient_name(slide), self._names.get(study, slide.study)
-
-    def _patient_name(self, slide: ListedSlide) -> str:
-        patient = slide.patient_id
-        long = Wanted(slide.patient, patient)
-        return self._claimed("", slide.patient, long, (patient,))
-
-    def _study_name(self, study: _Study) -> str:
-        """The name of the folder of a study, "" where it has no slides.
-
-        Its series may describe it differently; the text that sorts first counts.
-        """
-        found = (
-            slide
-            for one in self._studies.get(study, ())
-            for slide in self._listings[one].slides
-            if _study(slide) == study
-        )
-        first = min(found, key=lambda slide: slide.study, default=None)
-        if first is None:
-            return ""
-        folder = self._patient_name(first)
-        return self._claimed(folder, first.study, Wanted(first.study, study[1]), study)
-
-    def _stem(self, series: str, slide: ListedSlide) -> str:
-        long = Wanted(slide.stem, f"{series} {slide.pyramid_uid}", LONGEST_ENDING)
-        return self._claimed("/", slide.stem, long, (series, slide.pyramid_uid))
-
-    def _claimed(self, folder: str, name: str, long: Wanted, owner: tuple[str, ...]) -> str:
-        """The name, or one with all digits where somebody else has it already."""
-        holder = self._owners.setdefault((folder, names.key(name)), owner)
-        return name if holder == owner else names.longest(long).removesuffix(long.ending)
+        with self.tree.lock:
+            for series, held in listings.items():
+                before = self._folders.held.get(series)
+                self._slides -= len(before.head.slides) if before is not None else 0
+                self._slides += len(held.head.slides) if held is not None else 0
+                if held is not None and held.head.troubled:
+                    self._troubled.add(series)
+                else:
+                    self._troubled.discard(series)
+            gone, folders = self._folders.change(listings)
+            self._newest = max((folder.mtime_ns for folder in folders), default=self._newest)
+            return self.tree.replace(gone, [*folders, *self._about_entries()])
 
     # ------------------------------------------------------------ entries
 
-    def _entry(self, series: str, path: Path, slide: ListedSlide, file: ListedFile) -> Entry:
-        stem = path[2].removesuffix(file.ending)
-        held = HeldFile(self._opener, series, slide, (path[0], path[1], stem), file)
-        attributes = Attributes(slide, file.flavour)
-        return Entry(path, held, slide.mtime_ns, slide.token(file), attributes)
+    def _slide_entries(self, series: str, slide: ListedSlide, path: SlidePath) -> Iterator[Entry]:
+        """The files of a slide."""
+        for file in slide.files:
+            held = HeldFile(self._opener, series, slide, path, file)
+            where = (path[0], path[1], path[2] + file.ending)
+            attributes = Attributes(slide, file.flavour)
+            yield Entry(where, held, slide.mtime_ns, slide.token(file), attributes)
 
-    def _about_entries(self, entries: Sequence[Entry]) -> list[Entry]:
+    def _about_entries(self) -> list[Entry]:
         """What tells of the mount itself."""
-        self._newest = max((entry.mtime_ns for entry in entries), default=self._newest)
         rejected = json_bytes([_as_json(one) for one in self.rejected])
         return [
             self._literal("status.json", json_bytes(self.status())),
@@ -253,14 +195,6 @@ class Shelf:
         digest = blake2b(data, digest_size=16).hexdigest()
         file = VirtualFile(literal_table(data), (), None)
         return Entry((_ABOUT, name), file, self._newest, digest)
-
-
-def _study(slide: ListedSlide) -> _Study:
-    return slide.patient_id, slide.study_instance_uid
-
-
-def _studies(listing: ListedSeries | None) -> set[_Study]:
-    return {_study(slide) for slide in listing.slides} if listing is not None else set()
 
 
 def _as_json(rejection: Rejection) -> dict[str, Any]:

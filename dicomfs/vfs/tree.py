@@ -2,15 +2,18 @@
 
 Nodes are immutable; a change of the tree puts others in their places.  Inode numbers are hashes of
 a path and of what identifies the content, so they survive a remount and change with the content.
-Must not know FUSE, nor which files there should be.
+What is in a folder need not be known before somebody looks into it.  Must not know FUSE, nor which
+files there should be.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+import threading
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from types import MappingProxyType
+from typing import TypeAlias, TypeGuard
 
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.vfs import names
@@ -39,6 +42,29 @@ class Entry:
     attributes: Mapping[str, bytes] = field(default_factory=lambda: NO_ATTRIBUTES)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Folder:
+    """A directory that is to be shown, and whose content is made when somebody looks into it.
+
+    path : names from the root down.
+    mtime_ns : that of the newest file below it.
+    subdirectories : folders right in it.
+    nodes : it and all files and directories below it; size : of those files together, bytes.
+    entries : what is in it; every path starts with that of the folder and has one name more.  No
+        two names are confused on a file system that ignores case.
+    """
+
+    path: Path
+    mtime_ns: int
+    subdirectories: int
+    nodes: int
+    size: int
+    entries: Callable[[], Iterable[Entry | Folder]]
+
+
+Leaf: TypeAlias = Entry | Folder
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What somebody who remembers nodes of a tree has to forget after a change of it.
@@ -54,35 +80,35 @@ class Changes:
 class Tree:
     """Everything that a mount shows.  Made by `build`.
 
-    `replace` must not run at the same time as itself; what is asked of the tree while it runs is
-    answered by the old or by the new nodes.
+    What is asked of the tree while `replace` runs is answered by the old or by the new nodes.
     """
 
-    __slots__ = ("_nodes", "_parents", "file_bytes", "root")
+    __slots__ = ("_count", "_nodes", "_parents", "file_bytes", "lock", "root")
 
     def __init__(self, root: Directory) -> None:
         self.root = root
         self.file_bytes = 0
         """Sizes of all files together, in bytes."""
+        self.lock = threading.RLock()
+        """Held by whoever changes the tree, or looks into a folder for the first time."""
         self._nodes: dict[int, Node] = {root.inode: root}
         self._parents: dict[int, int] = {root.inode: root.inode}
+        self._count = 1
         waiting = [root]
         while waiting:
             directory = waiting.pop()
             for node in directory.children.values():
-                self._nodes[node.inode] = node
-                self._parents[node.inode] = directory.inode
-                if isinstance(node, Directory):
+                self._remember(node, directory.inode)
+                self._count_in(node, 1)
+                if isinstance(node, Directory) and node.is_expanded:
                     waiting.append(node)
-                else:
-                    self.file_bytes += node.size
 
     def __len__(self) -> int:
         """Number of files and directories, the root among them."""
-        return len(self._nodes)
+        return self._count
 
     def find(self, inode: int) -> Node | None:
-        """The node of that number."""
+        """The node of that number, if somebody has looked into its directory."""
         return self._nodes.get(inode)
 
     def parent(self, inode: int) -> Directory | None:
@@ -90,16 +116,23 @@ class Tree:
         return self._directory(self._parents.get(inode, 0))
 
     def lookup(self, inode: int, name: str) -> Node | None:
-        """The child `name` of the directory of that number; `.` and `..` are understood."""
-        directory = self._nodes.get(inode)
+        """The child `name` of the directory of that number; `.` and `..` are understood.
+
+        `.` finds any node, whoever has looked where: NFS remembers numbers from former mounts.
+        """
         if name == ".":
-            return directory
+            return self._nodes.get(inode) or self._search(inode)
         if name == "..":
             return self._directory(self._parents.get(inode, 0))
+        directory = self._nodes.get(inode)
         return directory.children.get(name) if isinstance(directory, Directory) else None
 
     def path(self, inode: int) -> str | None:
         """Where the node of that number is, from the root, for people."""
+        parts = self._path(inode)
+        return None if parts is None else "/" + "/".join(parts)
+
+    def _path(self, inode: int) -> Path | None:
         parts: list[str] = []
         while inode != self.root.inode:
             node = self._nodes.get(inode)
@@ -107,39 +140,77 @@ class Tree:
                 return None
             parts.append(node.name)
             inode = self._parents[inode]
-        return "/" + "/".join(reversed(parts))
+        return tuple(reversed(parts))
 
-    def replace(self, gone: Iterable[Path], entries: Iterable[Entry]) -> Changes:
-        """Take files away and put others in; directories come and go with their files.
+    # ------------------------------------------------------------ looking into folders
 
-        gone : paths of files; those that are not there are passed over
+    def _search(self, inode: int) -> Node | None:
+        """Look into one folder after the other until the number turns up."""
+        waiting = [self.root]
+        while waiting:
+            for node in waiting.pop().children.values():
+                if isinstance(node, Directory):
+                    waiting.append(node)
+            if inode in self._nodes:
+                return self._nodes[inode]
+        return None
+
+    def _expand(self, directory: Directory) -> Mapping[str, Node]:
+        with self.lock:
+            if directory.is_expanded:
+                return directory.children
+            folder = directory.folder
+            assert isinstance(folder, Folder)
+            children: dict[str, Node] = {}
+            # What is no longer in the tree may still be looked at, but cannot be found in it.
+            found = self._nodes.get(directory.inode) is directory
+            for leaf in _ordered(folder):
+                node = self._made(leaf)
+                children[node.name] = node
+                if found:
+                    self._remember(node, directory.inode)
+            return MappingProxyType(children)
+
+    def _made(self, leaf: Leaf) -> Node:
+        path = leaf.path
+        if isinstance(leaf, Entry):
+            number = self._free_number(path, leaf.token)
+            return File(path[-1], leaf.content, leaf.mtime_ns, number, leaf.attributes)
+        return _unexpanded(leaf, self._free_number(path, ""))
+
+    # ------------------------------------------------------------ changes
+
+    def replace(self, gone: Iterable[Path], entries: Iterable[Leaf]) -> Changes:
+        """Take files and folders away and put others in; other directories come and go with what
+        is in them.
+
+        gone : paths of files and folders; those that are not there are passed over
 
         Raises ValueError as `build` does, before anything has changed.
         """
-        files = _by_path(entries)
-        for path in files:
-            self._refuse_file_as_directory(path)
-        listings: dict[Path, dict[str, Node | None]] = {}
-        for path in gone:
-            listings.setdefault(path[:-1], {})[path[-1]] = None
-        for path, entry in files.items():
-            inode = self._free_number(path, entry.token)
-            node = File(path[-1], entry.content, entry.mtime_ns, inode, entry.attributes)
-            listings.setdefault(path[:-1], {})[path[-1]] = node
-        names: list[tuple[int, str, int | None]] = []
-        inodes: list[int] = []
-        # The deepest first: what becomes of a directory is a change of the one that holds it.
-        depths = max(map(len, listings), default=-1)
-        for depth in range(depths, -1, -1):
-            for path in [path for path in listings if len(path) == depth]:
-                self._replace_directory(path, listings, names, inodes)
-        return Changes(tuple(names), tuple(inodes))
+        with self.lock:
+            leaves = _by_path(entries)
+            for path in leaves:
+                self._refuse_file_as_directory(path)
+            listings: dict[Path, dict[str, Node | None]] = {}
+            for path in gone:
+                listings.setdefault(path[:-1], {})[path[-1]] = None
+            for path, leaf in leaves.items():
+                listings.setdefault(path[:-1], {})[path[-1]] = self._made(leaf)
+            changed: list[tuple[int, str, int | None]] = []
+            inodes: list[int] = []
+            # The deepest first: what becomes of a directory is a change of the one that holds it.
+            depths = max(map(len, listings), default=-1)
+            for depth in range(depths, -1, -1):
+                for path in [path for path in listings if len(path) == depth]:
+                    self._replace_directory(path, listings, changed, inodes)
+            return Changes(tuple(changed), tuple(inodes))
 
     def _replace_directory(
         self,
         path: Path,
         listings: dict[Path, dict[str, Node | None]],
-        names: list[tuple[int, str, int | None]],
+        changed: list[tuple[int, str, int | None]],
         inodes: list[int],
     ) -> None:
         before = self._at(path)
@@ -149,16 +220,22 @@ class Tree:
         for name, node in listings[path].items():
             old = children.get(name)
             if old is not None:
-                self._forget(old)
+                self._count_in(old, -1)
             if node is not None:
+                self._count_in(node, 1)
+                if _is_folder(node) and isinstance(old, Directory):
+                    self._succeed(old, node, inode, changed, inodes)
+                else:
+                    self._forget(old)
+                    self._remember(node, inode)
                 children[name] = node
-                self._remember(node, inode)
             elif old is not None:
+                self._forget(old)
                 del children[name]
             unordered |= old is None and node is not None
             number = old.inode if old is not None else None
             if before is not None and number != (node.inode if node is not None else None):
-                names.append((inode, name, number))
+                changed.append((inode, name, number))
         after: Directory | None = None
         if children or not path:
             ordered = {name: children[name] for name in sorted(children)} if unordered else children
@@ -177,17 +254,68 @@ class Tree:
             assert after is not None
             self.root = self._nodes[inode] = after
 
+    def _succeed(
+        self,
+        old: Directory,
+        new: Directory,
+        parent: int,
+        changed: list[tuple[int, str, int | None]],
+        inodes: list[int],
+    ) -> None:
+        """Put a folder in the place of a directory; only what is no longer so is told of."""
+        self._remember(new, parent)
+        inodes.append(new.inode)
+        if not old.is_expanded:
+            return
+        folder = new.folder
+        assert isinstance(folder, Folder)
+        before = dict(old.children)
+        children: dict[str, Node] = {}
+        for leaf in _ordered(folder):
+            was = before.pop(leaf.path[-1], None)
+            if isinstance(was, Directory) and was.folder is leaf:
+                node: Node = was
+            else:
+                node = self._made(leaf)
+                if _is_folder(node) and isinstance(was, Directory):
+                    self._succeed(was, node, new.inode, changed, inodes)
+                else:
+                    self._forget(was)
+                    self._remember(node, new.inode)
+                number = was.inode if was is not None else None
+                if number != node.inode:
+                    changed.append((new.inode, node.name, number))
+            children[node.name] = node
+        for name, was in before.items():
+            self._forget(was)
+            changed.append((new.inode, name, was.inode))
+        new.fill(MappingProxyType(children))
+
     def _remember(self, node: Node, parent: int) -> None:
         self._nodes[node.inode] = node
         self._parents[node.inode] = parent
-        if isinstance(node, File):
-            self.file_bytes += node.size
+        if _is_folder(node):
+            node.expand = self._expand
 
-    def _forget(self, node: Node) -> None:
-        self._nodes.pop(node.inode, None)
-        self._parents.pop(node.inode, None)
+    def _forget(self, node: Node | None) -> None:
+        """Forget a node, and of a folder what somebody has seen in it."""
+        waiting = [] if node is None else [node]
+        while waiting:
+            one = waiting.pop()
+            self._nodes.pop(one.inode, None)
+            self._parents.pop(one.inode, None)
+            if _is_folder(one) and one.is_expanded:
+                waiting += one.children.values()
+
+    def _count_in(self, node: Node, sign: int) -> None:
         if isinstance(node, File):
-            self.file_bytes -= node.size
+            self._count += sign
+            self.file_bytes += sign * node.size
+        elif isinstance(node.folder, Folder):
+            self._count += sign * node.folder.nodes
+            self.file_bytes += sign * node.folder.size
+        else:
+            self._count += sign  # what is in it is counted by itself
 
     def _at(self, path: Path) -> Directory | None:
         directory: Node | None = self.root
@@ -200,18 +328,18 @@ class Tree:
     def _refuse_file_as_directory(self, path: Path) -> None:
         node: Node | None = self.root
         for name in path:
-            if not isinstance(node, Directory):
-                raise ValueError(f"{'/'.join(path)!r} lies in a file")
+            if not isinstance(node, Directory) or _is_folder(node):
+                raise ValueError(f"{'/'.join(path)!r} lies in a file or a folder of its own")
             node = node.children.get(name)
             if node is None:
                 return
-        if isinstance(node, Directory):
+        if isinstance(node, Directory) and not _is_folder(node):
             raise ValueError(f"{'/'.join(path)!r} is a directory")
 
     def _free_number(self, path: Path, token: str) -> int:
         taken = self._nodes
         number = _number(path, token, ())
-        if number in taken and self.path(number) != "/" + "/".join(path):
+        if number in taken and self._path(number) != path:
             return _number(path, token, taken)
         return number
 
@@ -220,7 +348,23 @@ class Tree:
         return node if isinstance(node, Directory) else None
 
 
-def build(entries: Iterable[Entry], mtime_ns: int = 0) -> Tree:
+def _is_folder(node: Node) -> TypeGuard[Directory]:
+    return isinstance(node, Directory) and node.folder is not None
+
+
+def _unexpanded(folder: Folder, inode: int) -> Directory:
+    directory = Directory(folder.path[-1], None, folder.mtime_ns, inode, folder.subdirectories)
+    directory.folder = folder
+    return directory
+
+
+def _ordered(folder: Folder) -> list[Leaf]:
+    """What is in a folder, by name.  Raises ValueError for what cannot be a file name."""
+    leaves = _by_path(folder.entries())
+    return [leaves[path] for path in sorted(leaves)]
+
+
+def build(entries: Iterable[Leaf], mtime_ns: int = 0) -> Tree:
     """The tree of all `entries`; the same one, whatever their order.
 
     mtime_ns : for the root, when there is nothing in it.
@@ -231,10 +375,12 @@ def build(entries: Iterable[Entry], mtime_ns: int = 0) -> Tree:
     files = _by_path(entries)
     listings = _directories(files)
     inodes = _numbers(files, listings)
-    for path, entry in files.items():
-        listings[path[:-1]].append(
-            File(path[-1], entry.content, entry.mtime_ns, inodes[path], entry.attributes)
-        )
+    for path, leaf in files.items():
+        if isinstance(leaf, Folder):
+            node: Node = _unexpanded(leaf, inodes[path])
+        else:
+            node = File(path[-1], leaf.content, leaf.mtime_ns, inodes[path], leaf.attributes)
+        listings[path[:-1]].append(node)
     # The deepest first, without recursion: a mirrored source may be nested a thousand times.
     for path in sorted(listings, key=len, reverse=True):
         directory = _directory(path, listings[path], inodes[path], mtime_ns)
@@ -244,8 +390,8 @@ def build(entries: Iterable[Entry], mtime_ns: int = 0) -> Tree:
     raise AssertionError("the root is among the listings")
 
 
-def _by_path(entries: Iterable[Entry]) -> dict[Path, Entry]:
-    files: dict[Path, Entry] = {}
+def _by_path(entries: Iterable[Leaf]) -> dict[Path, Leaf]:
+    files: dict[Path, Leaf] = {}
     for entry in entries:
         if not entry.path:
             raise ValueError("the root cannot be a file")
@@ -267,9 +413,11 @@ def _directories(files: Iterable[Path]) -> dict[Path, list[Node]]:
     return listings
 
 
-def _numbers(files: Mapping[Path, Entry], directories: Iterable[Path]) -> dict[Path, int]:
+def _numbers(files: Mapping[Path, Leaf], directories: Iterable[Path]) -> dict[Path, int]:
     """Inode numbers of all paths; where two hashes are equal, the path that sorts first wins."""
-    tokens = dict.fromkeys(directories, "") | {path: e.token for path, e in files.items()}
+    tokens = dict.fromkeys(directories, "") | {
+        path: leaf.token if isinstance(leaf, Entry) else "" for path, leaf in files.items()
+    }
     inodes: dict[Path, int] = {(): ROOT_INODE}
     taken = {ROOT_INODE}
     for path in sorted(tokens):

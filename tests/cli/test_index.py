@@ -111,12 +111,12 @@ def test_a_file_that_is_the_end_of_its_parser_is_rejected(
     # A worker that ends when it is to look at that file, as a crash in a library would end it.
     program = tmp_path / "worker.py"
     program.write_text(
-        "import os\n"
+        "import os, sys\n"
+        "sys.path.insert(0, sys.argv[-1])\n"
         "from dicomfs.catalog import looking, worker\n"
         "look_at = looking.look_at\n"
         "looking.look_at = lambda source, obj, limits: (\n"
         "    os._exit(9) if 'deadly' in obj.key else look_at(source, obj, limits))\n"
-        "import sys\n"
         "worker.main(sys.argv[-3], sys.argv[-2])\n"
     )
     started: list[float] = []

@@ -1,0 +1,233 @@
+"""The folders of a mount: one for each patient, in it one for each study, in that its slides.
+
+Knows of each series the head of its listing, and makes what is in a folder when somebody looks into
+it.  Follows the DICOM information model (PS3.3 section 7).  Must not know what files a slide has.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from dicomfs.catalog.codec import RecordError
+from dicomfs.vfs import names
+from dicomfs.vfs.listing import (
+    LONGEST_ENDING,
+    Head,
+    ListedSeries,
+    ListedSlide,
+    Whereabouts,
+    listing_of,
+)
+from dicomfs.vfs.names import Wanted
+from dicomfs.vfs.tree import Entry, Folder, Path
+
+log = logging.getLogger(__name__)
+
+Study = tuple[str, str]
+"""What tells a study from others: Patient ID, Study Instance UID."""
+
+SlidePath = tuple[str, str, str]
+"""Names of patient, study, and of the files of a slide without their endings."""
+
+SlideEntries = Callable[[str, ListedSlide, SlidePath], Iterable[Entry]]
+"""Makes the files of a slide, of a series."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is held of a series: the record of its listing, of which the head was read.
+
+    digest : of the objects that the listing was made of
+    """
+
+    digest: bytes
+    record: bytes
+    head: Head
+
+    @property
+    def studies(self) -> set[Study]:
+        """The studies that its slides are of; one, where the data sets make sense."""
+        return {(slide.patient_id, slide.study_instance_uid) for slide in self.head.slides}
+
+    def listing(self) -> ListedSeries:
+        """All of the listing."""
+        try:
+            return listing_of(self.record)
+        except RecordError as error:  # its checksum was right
+            log.error("%s", error)
+            return ListedSeries((), ())
+
+
+class Folders:
+    """The folders of the series that it is given.  Not for two threads at once."""
+
+    def __init__(self, entries: SlideEntries) -> None:
+        self._entries = entries
+        self._held: dict[str, Held] = {}
+        self._studies: dict[Study, list[str]] = {}  # their series
+        self._patients: dict[str, dict[Study, None]] = {}  # their studies
+        self._names: dict[str, str] = {}  # of patients, as long as they are not confused
+        self._sharing: dict[str, list[str]] = {}  # patients of the same name, by its key
+        self._folders: dict[Study, Folder] = {}  # that were made so far
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        """What is held of each series."""
+        return self._held
+
+    def places(self) -> Iterator[tuple[str, ListedSlide, SlidePath]]:
+        """All slides with their series."""
+        for patient in self._patients:
+            for study, name in self._study_names(patient).items():
+                for series, slide, stem in self._slides(study):
+                    yield series, slide, (self._patient_name(patient), name, stem)
+
+    # ------------------------------------------------------------ changes
+
+    def change(self, series: Mapping[str, Held | None]) -> tuple[list[Path], list[Folder]]:
+        """Hold something else of some series; None for nothing.
+
+        Returns paths of folders that are gone, and the folders of patients that are to be shown in
+        the place of what was there.
+        """
+        touched: set[str] = set()
+        for one, held in series.items():
+            before = self._held.pop(one, None)
+            if before is not None:
+                self._take_out(one, before)
+                touched.update(patient for patient, _ in before.studies)
+            if held is not None:
+                self._held[one] = held
+                self._put_in(one, held)
+                touched.update(patient for patient, _ in held.studies)
+        gone = self._name_patients(touched)
+        return gone, [self._patient(one) for one in sorted(touched & self._patients.keys())]
+
+    def _put_in(self, series: str, held: Held) -> None:
+        for study in held.studies:
+            self._folders.pop(study, None)
+            self._studies.setdefault(study, []).append(series)
+            self._patients.setdefault(study[0], {})[study] = None
+
+    def _take_out(self, series: str, held: Held) -> None:
+        for study in held.studies:
+            self._folders.pop(study, None)
+            self._studies[study].remove(series)
+            if not self._studies[study]:
+                patient, _ = study
+                del self._studies[study], self._patients[patient][study]
+                if not self._patients[patient]:
+                    del self._patients[patient]
+
+    def _name_patients(self, touched: set[str]) -> list[Path]:
+        """Name patients that come, and forget those that go; returns the paths that are gone.
+
+        Adds to `touched` the patients whose names change by that.
+        """
+        before: dict[str, str] = {}
+        for patient in [
+            one for one in touched if (one in self._names) is not (one in self._patients)
+        ]:
+            known = patient in self._names
+            name = self._names[patient] if known else self._wanted_name(patient)
+            sharing = self._sharing.setdefault(names.key(name), [])
+            for one in sharing:
+                before.setdefault(one, self._patient_name(one))
+            if known:
+                sharing.remove(patient)
+                del self._names[patient]
+                if not sharing:
+                    del self._sharing[names.key(name)]
+            else:
+                sharing.append(patient)
+                self._names[patient] = name
+        touched |= before.keys()
+        return [
+            (name,)
+            for patient, name in before.items()
+            if patient not in self._names or self._patient_name(patient) != name
+        ]
+
+    # ------------------------------------------------------------ patients
+
+    def _wanted_name(self, patient: str) -> str:
+        study = next(iter(self._patients[patient]))
+        return next(self._whereabouts(study)).patient
+
+    def _patient_name(self, patient: str) -> str:
+        name = self._names[patient]
+        if len(self._sharing[names.key(name)]) == 1:
+            return name
+        return names.longest(Wanted(name, patient))
+
+    def _patient(self, patient: str) -> Folder:
+        studies = self._patients[patient]
+        slides = [slide for study in studies for slide in self._whereabouts(study)]
+        return Folder(
+            (self._patient_name(patient),),
+            max(slide.mtime_ns for slide in slides),
+            len(studies),
+            1 + len(studies) + sum(slide.files for slide in slides),
+            sum(slide.size for slide in slides),
+            lambda: self._study_folders(patient),
+        )
+
+    # ------------------------------------------------------------ studies
+
+    def _whereabouts(self, study: Study) -> Iterator[Whereabouts]:
+        for series in self._studies[study]:
+            for slide in self._held[series].head.slides:
+                if (slide.patient_id, slide.study_instance_uid) == study:
+                    yield slide
+
+    def _study_names(self, patient: str) -> dict[Study, str]:
+        """The names of the folders of a patient's studies.
+
+        The series of a study may describe it differently; the text that sorts first counts.
+        """
+        studies = list(self._patients.get(patient, ()))
+        wanted = [min(slide.study for slide in self._whereabouts(study)) for study in studies]
+        tokens = [Wanted(name, study[1]) for name, study in zip(wanted, studies, strict=True)]
+        return dict(zip(studies, names.told_apart(wanted, tokens), strict=True))
+
+    def _study_folders(self, patient: str) -> list[Folder]:
+        """What is in the folder of a patient; a study has the same folder until it changes."""
+        for study, name in self._study_names(patient).items():
+            path = (self._patient_name(patient), name)
+            known = self._folders.get(study)
+            if known is None or known.path != path:
+                self._folders[study] = self._study(study, path)
+        return [self._folders[study] for study in self._patients.get(patient, ())]
+
+    def _study(self, study: Study, path: tuple[str, str]) -> Folder:
+        slides = list(self._whereabouts(study))
+        return Folder(
+            path,
+            max(slide.mtime_ns for slide in slides),
+            0,
+            1 + sum(slide.files for slide in slides),
+            sum(slide.size for slide in slides),
+            lambda: self._study_entries(study, path),
+        )
+
+    def _study_entries(self, study: Study, path: tuple[str, str]) -> Iterator[Entry]:
+        """What is in the folder of a study."""
+        for series, slide, stem in self._slides(study):
+            yield from self._entries(series, slide, (*path, stem))
+
+    def _slides(self, study: Study) -> list[tuple[str, ListedSlide, str]]:
+        """The slides of a study: their series, and the names of their files without endings."""
+        found = [
+            (series, slide)
+            for series in self._studies.get(study, ())
+            for slide in self._held[series].listing().slides
+            if (slide.patient_id, slide.study_instance_uid) == study
+        ]
+        tokens = [
+            Wanted(slide.stem, f"{series} {slide.pyramid_uid}", LONGEST_ENDING)
+            for series, slide in found
+        ]
+        stems = names.told_apart([slide.stem for _, slide in found], tokens)
+        return [(*one, stem) for one, stem in zip(found, stems, strict=True)]

@@ -1,0 +1,160 @@
+"""Folders of patients and studies: made when somebody looks, and with names that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from dicomfs.catalog.catalogue import Rejection
+from dicomfs.catalog.codec import RecordError
+from dicomfs.extents import literal_table
+from dicomfs.reading.virtual_file import VirtualFile
+from dicomfs.vfs import names
+from dicomfs.vfs.folders import Folders, Held, SlidePath
+from dicomfs.vfs.listing import (
+    ListedFile,
+    ListedSeries,
+    ListedSlide,
+    head_of,
+    listing_of,
+    record_of,
+)
+from dicomfs.vfs.names import Wanted
+from dicomfs.vfs.nodes import Directory
+from dicomfs.vfs.tree import Entry, Tree, build
+
+CONTENT = VirtualFile(literal_table(b"1234"), (), None)
+
+
+def slide(series: str, patient: str = "P", study: str = "1.2", text: str = "study") -> ListedSlide:
+    return ListedSlide(
+        series_instance_uid=series,
+        study_instance_uid=study,
+        pyramid_uid="",
+        patient_id=patient,
+        accession_number="",
+        container_identifier="",
+        warnings="",
+        patient=names.alone(Wanted(patient, patient)),
+        study=names.alone(Wanted(text, study)),
+        stem=names.alone(Wanted("slide", series)),
+        mtime_ns=int(series),
+        version="v",
+        files=(ListedFile(".svs", "svs", 4), ListedFile(".json", "", 4)),
+    )
+
+
+def held(*slides: ListedSlide) -> Held:
+    record = record_of(ListedSeries(slides, ()))
+    return Held(b"", record, head_of(record))
+
+
+def slide_files(series: str, one: ListedSlide, path: SlidePath) -> Iterator[Entry]:
+    for file in one.files:
+        where = (path[0], path[1], path[2] + file.ending)
+        yield Entry(where, CONTENT, one.mtime_ns, one.version)
+
+
+class Shown:
+    """Folders, and the tree that shows them."""
+
+    def __init__(self) -> None:
+        self.folders = Folders(slide_files)
+        self.tree: Tree = build([])
+
+    def change(self, series: dict[str, Held | None]) -> None:
+        self.tree.replace(*self.folders.change(series))
+
+    def paths(self) -> list[str]:
+        found = []
+        waiting = [("", self.tree.root)]
+        while waiting:
+            prefix, directory = waiting.pop()
+            for name, node in directory.children.items():
+                if isinstance(node, Directory):
+                    waiting.append((f"{prefix}{name}/", node))
+                else:
+                    found.append(prefix + name)
+        assert len(self.tree) == 1 + len(found) + len({p.rpartition("/")[0] for p in found}) + len(
+            {p.split("/")[0] for p in found}
+        )
+        assert self.tree.file_bytes == 4 * len(found)
+        return sorted(found)
+
+
+@pytest.fixture
+def shown() -> Shown:
+    return Shown()
+
+
+def test_a_listing_comes_back_whole_and_in_part() -> None:
+    rejection = Rejection("9", "code", "is odd", ("a", "b"))
+    listing = ListedSeries((slide("1"), slide("2", study="1.3")), (rejection,))
+    record = record_of(listing)
+    assert listing_of(record) == listing
+    head = head_of(record)
+    assert head.troubled
+    assert [(one.study_instance_uid, one.files, one.size) for one in head.slides] == [
+        ("1.2", 2, 8),
+        ("1.3", 2, 8),
+    ]
+    for at in range(len(record)):
+        damaged = record[:at] + bytes([record[at] ^ 1]) + record[at + 1 :]
+        with pytest.raises(RecordError):
+            head_of(damaged)
+        with pytest.raises(RecordError):
+            head_of(record[:at])
+
+
+def test_series_of_a_study_share_its_folder(shown: Shown) -> None:
+    shown.change({"1": held(slide("1")), "2": held(slide("2", text="a study"))})
+    folders = {path.rpartition("/")[0] for path in shown.paths()}
+    (folder,) = folders
+    assert "/a study-" in folder  # of two texts the one that sorts first
+    assert len(shown.paths()) == 4
+    shown.change({"2": None})
+    (folder,) = {path.rpartition("/")[0] for path in shown.paths()}
+    assert "/study-" in folder
+    shown.change({"1": None})
+    assert shown.paths() == []
+
+
+def test_what_comes_and_goes_leaves_others_alone(shown: Shown) -> None:
+    shown.change({"1": held(slide("1")), "2": held(slide("2", "Q"))})
+    before = shown.paths()
+    shown.change({"3": held(slide("3", "R")), "4": held(slide("4", "Q", "1.3"))})
+    assert set(before) < set(shown.paths())
+    shown.change({"3": None, "4": None})
+    assert shown.paths() == before
+    shown.change({"1": held(slide("1", "S"))})
+    assert len(shown.paths()) == len(before)
+    assert not any(path.startswith("P-") for path in shown.paths())
+
+
+def test_names_that_would_be_confused_have_all_digits(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "_DIGITS", (0, 16, 32, 64))  # so that short names say nothing
+    shown.change({"1": held(slide("1", "P"))})
+    (first,) = {path.split("/")[0] for path in shown.paths()}
+    shown.change({"2": held(slide("2", "p")), "3": held(slide("3", "P", "1.3"))})
+    patients = {path.split("/")[0] for path in shown.paths()}
+    assert len(patients) == 2
+    assert first not in patients
+    studies = {tuple(path.split("/")[:2]) for path in shown.paths()}
+    assert len(studies) == 3
+    assert sorted(place[2] for place in shown.folders.places()) == sorted(
+        (*path.split("/")[:2], path.split("/")[2].removesuffix(".svs"))
+        for path in shown.paths()
+        if path.endswith(".svs")
+    )
+    shown.change({"2": None, "3": None})
+    assert {path.split("/")[0] for path in shown.paths()} == {first}
+
+
+def test_two_slides_of_a_series_may_lie_apart(shown: Shown) -> None:
+    shown.change({"1": held(slide("1"), slide("1", "Q"))})
+    assert len({path.split("/")[0] for path in shown.paths()}) == 2
+    shown.change({"1": held(slide("1"))})
+    assert len(shown.paths()) == 2
