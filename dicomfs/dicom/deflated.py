@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import zlib
 
+from dicomfs.dicom.dataset import read_elements
+from dicomfs.dicom.deidentify import deidentify
 from dicomfs.dicom.elements import read_layout
-from dicomfs.dicom.header import Header, parse_header
+from dicomfs.dicom.header import Header, header_of
+from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.dicom.steps import Range, Steps, run_on_bytes
 from dicomfs.dicom.uids import SHOWN_SOP_CLASSES
 from dicomfs.errors import DeflatedDataSetError, MalformedDicomError
@@ -17,8 +20,12 @@ from dicomfs.limits import Limits
 _LOOK = 1024 * 1024
 
 
-def read_deflated(object_size: int, start: int, limits: Limits) -> Steps[Header]:
+def read_deflated(
+    object_size: int, start: int, limits: Limits, profile: Profile | None = None
+) -> Steps[Header]:
     """Look at the header of a deflated data set without inflating its pixels.
+
+    profile : how to de-identify it; None for not at all
 
     Returns the header of what is no slide; raises DeflatedDataSetError for what may be one.
     """
@@ -31,9 +38,12 @@ def read_deflated(object_size: int, start: int, limits: Limits) -> Steps[Header]
             if most == limits.header_bytes or len(data) < most:
                 raise
             continue
-        header = parse_header(
-            b"".join(data[o : o + n] for o, n in layout.header), layout.encoding, b""
+        dataset = read_elements(
+            b"".join(data[o : o + n] for o, n in layout.header), layout.encoding
         )
+        if profile is not None:
+            dataset = deidentify(dataset, profile)
+        header = header_of(dataset, layout.encoding, {})
         if header.sop_class_uid not in SHOWN_SOP_CLASSES:
             return header
         element = layout.pixel_data

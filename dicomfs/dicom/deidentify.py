@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 
@@ -26,12 +27,21 @@ from dicomfs.dicom.confidentiality import (
     descriptors,
     device_identity,
 )
-from dicomfs.dicom.dataset import DataSet, Element, read_elements, read_items
+from dicomfs.dicom.dataset import DataSet, Element, read_items
+from dicomfs.dicom.elements import Layout
 from dicomfs.dicom.encoding import Encoding
 from dicomfs.dicom.icc import without_words
-from dicomfs.dicom.pseudonyms import Profile, keyed, new_uid, pseudonym, shift_of
+from dicomfs.dicom.per_frame import FrameItems
+from dicomfs.dicom.pseudonyms import (
+    Profile,
+    is_well_known,
+    keyed,
+    new_uid,
+    pseudonym,
+    shift_of,
+)
 from dicomfs.dicom.vocabulary import cleaned, words_of
-from dicomfs.dicom.writing import sequence, text, write_elements
+from dicomfs.dicom.writing import sequence, text
 from dicomfs.errors import MalformedDicomError
 
 _DEEPEST = 32
@@ -131,6 +141,12 @@ def deidentify(dataset: DataSet, profile: Profile) -> DataSet:
     return Deidentifier(dataset, profile).top()
 
 
+def without_own_uids(layout: Layout) -> Layout:
+    """A layout that names no transfer syntax but those of the standard."""
+    known = is_well_known(layout.transfer_syntax)
+    return layout if known else replace(layout, transfer_syntax="")
+
+
 def path_identifier(name: str, profile: Profile) -> str:
     """What stands for an Optical Path Identifier (0048,0106): itself, where it is a number."""
     name = name.strip(" \0\t\r\n")
@@ -186,9 +202,14 @@ class Deidentifier:
         self._left = max(self._left, _MOST_ELEMENTS // 2)
         return self._object(item, 1)
 
-    def item_bytes(self, data: bytes, encoding: Encoding) -> bytes:
-        """An item of the per-frame functional groups, as bytes with explicit VR."""
-        return write_elements(self.item(read_elements(data, encoding)), encoding)
+    def per_frame(self, element: Element) -> Element:
+        """The per-frame functional groups."""
+        return sequence((self.item(item) for item in _items(element)), element.encoding)
+
+    def frame_items(self, items: FrameItems) -> FrameItems:
+        """What is known of the frames, without the bytes it was read from."""
+        names = tuple(path_identifier(name, self._profile) for name in items.path_identifiers)
+        return replace(items, path_identifiers=names, first_item=b"")
 
     # ------------------------------------------------------------ whom it is about
 

@@ -87,6 +87,8 @@ class Header:
     """What the data set of an instance says.  Sizes are in pixels; 0 or "" where absent.
 
     absent : keywords of the attributes which the IOD requires and which have no value here
+    burned_in : Burned In Annotation (0028,0301); label_in_image : Specimen Label in Image
+        (0048,0010); derived_from : SOP Instance UIDs of the Source Image Sequence (0008,2112)
     """
 
     sop_class_uid: str
@@ -125,6 +127,9 @@ class Header:
     lossy: bool
     absent: tuple[str, ...]
     description: Description
+    burned_in: bool = False
+    label_in_image: bool = False
+    derived_from: tuple[str, ...] = ()
 
     @property
     def flavour(self) -> str:
@@ -201,6 +206,13 @@ def header_of(dataset: DataSet, encoding: Encoding, first: DataSet) -> Header:
         lossy=top.text("LossyImageCompression") == "01",
         absent=_absent(top),
         description=read_description(top),
+        burned_in=top.text("BurnedInAnnotation").upper() == "YES",
+        label_in_image=top.text("SpecimenLabelInImage").upper() == "YES",
+        derived_from=tuple(
+            uid
+            for item in top.items("SourceImageSequence")
+            if (uid := item.text("ReferencedSOPInstanceUID"))
+        ),
     )
 
 
