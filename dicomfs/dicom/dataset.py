@@ -66,7 +66,9 @@ def read_elements(data: bytes, encoding: Encoding) -> DataSet:
             if at > end:
                 raise MalformedDicomError(_TOO_LONG)
         if header.tag not in found:
-            found[header.tag] = Element(header.vr.decode("latin-1"), data[start:at], inner)
+            # A UN of undefined length is a sequence whose writer did not know it (PS3.5 6.2.2).
+            vr = b"SQ" if header.undefined and header.vr == b"UN" else header.vr
+            found[header.tag] = Element(vr.decode("latin-1"), data[start:at], inner)
     return found
 
 

@@ -101,6 +101,8 @@ def _implicit_vr(tag: int) -> bytes:
     """The VR that the data dictionary gives a tag; UN where it knows none (PS3.5 6.2.2)."""
     if tag & 0xFFFF == 0:
         return b"UL"
+    if tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF:
+        return b"LO"  # a private creator, PS3.5 7.8.1
     try:
         return dictionary_VR(tag)[:2].encode("ascii")
     except KeyError:

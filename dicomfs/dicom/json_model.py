@@ -271,7 +271,8 @@ def _numbers(vr: str, element: Element) -> list[str]:
     order = ">" if element.encoding.big_endian else "<"
     numbers = struct.unpack_from(f"{order}{count}{code}", value)
     if code in "fd":
-        return [repr(number) if math.isfinite(number) else "null" for number in numbers]
+        digits = ".9g" if code == "f" else ""  # as many as tell any two numbers apart
+        return [format(number, digits) if math.isfinite(number) else "null" for number in numbers]
     if code in "qQ":
         return [str(n) if abs(n) <= _LARGEST_EXACT else f'"{n}"' for n in numbers]
     return [str(number) for number in numbers]
