@@ -15,7 +15,13 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
-from dicomfs.dicom.codestream import Codec, CodeStream, Colour, read_code_stream
+from dicomfs.dicom.codestream import (
+    Codec,
+    CodeStream,
+    Colour,
+    jpeg_2000_tiles,
+    read_code_stream,
+)
 from dicomfs.dicom.header import Palette
 from dicomfs.errors import DamagedFrameError
 from dicomfs.limits import Limits
@@ -39,7 +45,7 @@ def decode_frame(
     if encoding.codec in (NATIVE, RLE, DEFLATE):
         samples = _plain(data, encoding, width, height)
     else:
-        stream = _check(data, encoding, width, height)
+        stream = _check(data, encoding, width, height, limits)
         colour = stream.colour or encoding.colour
         if stream.codec in (Codec.JPEG_2000, Codec.HTJ2K) and stream.sampling != (1, 1):
             colour = Colour.RGB  # upsampling, the decoder converts too
@@ -69,7 +75,9 @@ def _dtype(encoding: PixelEncoding) -> np.dtype[Any]:
     return np.dtype(f"<{kind}{encoding.stored_bytes}")
 
 
-def _check(data: bytes, encoding: PixelEncoding, width: int, height: int) -> CodeStream:
+def _check(
+    data: bytes, encoding: PixelEncoding, width: int, height: int, limits: Limits
+) -> CodeStream:
     """Check what the code stream declares, and return it."""
     stream = read_code_stream(data[:65536]) or read_code_stream(data)
     if stream is None:
@@ -83,6 +91,10 @@ def _check(data: bytes, encoding: PixelEncoding, width: int, height: int) -> Cod
             f"a frame has {stream.components} components of {stream.width} x {stream.height}"
             f" pixels where {encoding.stored_samples} of {width} x {height} belong"
         )
+    if stream.codec in (Codec.JPEG_2000, Codec.HTJ2K):
+        tiles = jpeg_2000_tiles(data[:4096])
+        if tiles > limits.codestream_tiles:
+            raise DamagedFrameError(f"a frame is cut into {tiles} tiles")
     return stream
 
 
@@ -138,7 +150,9 @@ def _plain(data: bytes, encoding: PixelEncoding, width: int, height: int) -> Sam
     if encoding.stored_samples == 1:
         return flat.reshape(height, width)
     if planar:
-        samples = flat.reshape(encoding.stored_samples, height, width).transpose(1, 2, 0)
+        samples = np.empty((height, width, encoding.stored_samples), flat.dtype)
+        for number, plane in enumerate(flat.reshape(encoding.stored_samples, height, width)):
+            samples[:, :, number] = plane  # faster than copying the transposed array
     else:
         samples = flat.reshape(height, width, encoding.stored_samples)
     return ycbcr_to_rgb(samples) if encoding.colour is Colour.YCBCR else samples

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -82,9 +83,10 @@ class PicturePainter:
         """The samples of a tile, shape (height, width) or (height, width, 3)."""
         picture = self._pictures[run.key]
         left, top, width, height = self._region(picture, tile)
-        canvas = self._canvas(picture, width, height)
+        canvas: Samples | None = None
         remaining = iter(chunks)
-        for patch in self._patches(run, tile):
+        patches = self._patches(run, tile)
+        for patch in patches:
             data = b"".join(next(remaining) for _ in patch.ranges)
             header = self._slide.instances[patch.member].header
             encoding = self._encodings[patch.member]
@@ -94,7 +96,15 @@ class PicturePainter:
                 if not self._blank_damaged:
                     raise
                 continue
-            _paste(canvas, samples, patch.x - left, patch.y - top)
+            x, y = patch.x - left, patch.y - top
+            if len(patches) == 1 and not x and not y and samples.shape[:2] == (height, width):
+                canvas = samples.astype(_sample_type(picture), copy=False)
+                break
+            if canvas is None:
+                canvas = self._canvas(picture, width, height)
+            _paste(canvas, samples, x, y)
+        if canvas is None:
+            canvas = self._canvas(picture, width, height)
         if picture.rendered:
             canvas = shrink(canvas, picture.width, picture.height)
         return canvas
@@ -155,8 +165,7 @@ class PicturePainter:
 
     def _canvas(self, picture: Picture, width: int, height: int) -> Samples:
         storage, level = picture.storage, picture.level
-        kind = "i" if storage.signed else "u"
-        dtype = np.dtype(f"<{kind}{storage.bits // 8}")
+        dtype = _sample_type(picture)
         cielab = self._slide.absent_pixel_cielab(level)
         scale = 257 if storage.bits == 16 else 1
         colour = [value * scale for value in absent_colour(level.encoding, cielab)]
@@ -164,9 +173,16 @@ class PicturePainter:
             width, height = picture.width, picture.height
         if storage.samples == 1:
             return np.full((height, width), colour[0], dtype)
-        canvas = np.empty((height, width, storage.samples), dtype)
-        canvas[:] = colour
-        return canvas
+        # By rows: assigning a pixel at a time takes longer than decoding one does.
+        canvas = np.empty((height, width * storage.samples), dtype)
+        canvas[:] = np.tile(np.array(colour).astype(dtype), width)
+        return canvas.reshape(height, width, storage.samples)
+
+
+def _sample_type(picture: Picture) -> np.dtype[Any]:
+    """Of a sample of a made tile, little endian."""
+    kind = "i" if picture.storage.signed else "u"
+    return np.dtype(f"<{kind}{picture.storage.bits // 8}")
 
 
 def _paste(canvas: Samples, samples: Samples, x: int, y: int) -> None:
