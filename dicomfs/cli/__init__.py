@@ -3,6 +3,7 @@
 Commands parse arguments, call the packages below and say in sentences what came of it.  Exit
 codes: 0 done, 1 not done (the reason is on standard error), 2 wrong usage.  Heavy imports happen
 inside the commands: a command that forks must do so before any library has started a thread.
+`dicomfs SOURCE MOUNTPOINT`, without a command, is how mount(8) asks for a mount.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from typing import Any
 import click
 
 from dicomfs.cli import logs
+from dicomfs.cli.doctor import doctor
 from dicomfs.cli.export import export
+from dicomfs.cli.helper import called, is_call
 from dicomfs.cli.index import index
 from dicomfs.cli.inspect import inspect
 from dicomfs.cli.mount import mount
@@ -23,6 +26,13 @@ from dicomfs.version import __version__
 
 class _Commands(click.Group):
     """A group in which an error that dicomfs raises on purpose is a sentence and exit code 1."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing and is_call(args, self.list_commands(ctx)):
+            return called.name, called, args
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -37,7 +47,12 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, asked: bool) 
         ctx.exit()
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 not done (the reason is on standard error), 2 wrong usage. "
+    "`dicomfs SOURCE MOUNTPOINT -o OPT,…` is the form for mount(8) and /etc/fstab.",
+)
 @click.option(
     "-V",
     "--version",
@@ -61,3 +76,4 @@ main.add_command(unmount)
 main.add_command(index)
 main.add_command(inspect)
 main.add_command(export)
+main.add_command(doctor)

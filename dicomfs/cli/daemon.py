@@ -32,11 +32,11 @@ _READY = b"+"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def in_background(work: Callable[[Callable[[], None]], None], output: Path) -> None:
+def in_background(work: Callable[[Callable[[], None]], None], output: Path | None) -> None:
     """Run `work(ready)` in a child process and return when the child has called `ready`.
 
     output : file that standard output and error of the child are appended to from then on; what
-        cannot be opened is replaced by /dev/null.
+        cannot be opened is replaced by /dev/null.  None: standard error stays what it is.
 
     Raises MountError with the child's reason if the child ends before it is ready.
     """
@@ -83,7 +83,7 @@ def _passing_signals_to(child: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _work(work: Callable[[Callable[[], None]], None], output: Path, sender: int) -> NoReturn:
+def _work(work: Callable[[Callable[[], None]], None], output: Path | None, sender: int) -> NoReturn:
     """The child's life.  Leaves by os._exit, so that nothing of the parent runs a second time."""
     reporting = True
 
@@ -120,17 +120,21 @@ def _work(work: Callable[[Callable[[], None]], None], output: Path, sender: int)
         os._exit(code)
 
 
-def _leave_terminal(output: Path) -> None:
+def _leave_terminal(output: Path | None) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.setsid()
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
     try:
-        sink = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        sink = os.dup(2) if output is None else _appending(output)
     except OSError:
         sink = os.dup(null)
     for source, target in ((null, 0), (sink, 1), (sink, 2)):
         os.dup2(source, target)
     os.close(null)
     os.close(sink)
+
+
+def _appending(output: Path) -> int:
+    return os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

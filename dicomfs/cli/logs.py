@@ -1,4 +1,5 @@
-"""Where log lines go: the terminal while there is one, a file once there is none.
+"""Where log lines go, and what they look like: the terminal while there is one, then a file, or the
+journal of systemd.
 
 Must not know what is logged.
 """
@@ -6,17 +7,79 @@ Must not know what is logged.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import re
 import sys
+from datetime import UTC, datetime
+from enum import StrEnum
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 _FILE_BYTES = 5 * 1024 * 1024
 _OLD_FILES = 2
-_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+_TERMINAL = "dicomfs: %(levelname)s: %(message)s"
+_FILE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_JOURNAL = "%(name)s: %(message)s"
+
+# Names of source files may hold anything, a line of log in the guise of ours among other things.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class Form(StrEnum):
+    """What a line looks like.
+
+    TEXT : for people
+    JSON : an object with `time` (UTC), `level`, `logger`, `message`, and `traceback` if any
+    JOURNAL : for systemd, which reads the priority from a prefix and knows the time (sd-daemon(3))
+    """
+
+    TEXT = "text"
+    JSON = "json"
+    JOURNAL = "journal"
+
+
+class _Text(logging.Formatter):
+    """A message is one line, whatever is in it; only a traceback has several."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", record.message)
+        return super().formatMessage(record)
+
+
+class _Journal(_Text):
+    """Every line starts with its priority: the journal takes each for an entry of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = f"<{_priority(record.levelno)}>"
+        return "\n".join(prefix + line for line in super().format(record).splitlines())
+
+
+class _Json(logging.Formatter):
+    """One object for each record, on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created, UTC)
+        entry: dict[str, Any] = {
+            "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def _priority(level: int) -> int:
+    """The priority of syslog(3) for a level of logging."""
+    for least, priority in ((50, 2), (40, 3), (30, 4), (20, 6)):
+        if level >= least:
+            return priority
+    return 7
 
 
 class _Terminal(logging.StreamHandler[TextIO]):
@@ -27,22 +90,41 @@ class _Terminal(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
-def terminal(verbosity: int) -> logging.Handler:
-    """Lines on standard error; verbosity -1: errors, 0: warnings, 1: information, 2: everything."""
+def in_journal() -> bool:
+    """Whether standard error goes to the journal (systemd.exec(5), JOURNAL_STREAM)."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    try:
+        status = os.fstat(2)
+        return (int(device), int(inode)) == (status.st_dev, status.st_ino)
+    except (OSError, ValueError):
+        return False
+
+
+def terminal(verbosity: int, form: Form | None = None) -> logging.Handler:
+    """Lines on standard error; verbosity -1: errors, 0: warnings, 1: information, 2: everything.
+
+    form : None for text, or that of the journal if standard error goes there, which gets
+        information without being asked
+    """
+    if form is None:
+        form = Form.JOURNAL if in_journal() else Form.TEXT
+    if form is Form.JOURNAL and verbosity == 0:
+        verbosity = 1
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
     handler = _Terminal()
     handler.setLevel(levels.get(max(-1, verbosity), logging.DEBUG))
-    handler.setFormatter(logging.Formatter("dicomfs: %(levelname)s: %(message)s"))
+    handler.setFormatter(_formatter(form, _TERMINAL))
     return handler
 
 
-def file(path: Path, verbosity: int) -> logging.Handler:
+def file(path: Path, verbosity: int, form: Form | None = None) -> logging.Handler:
     """Lines in a file, information and worse, from verbosity 2 on everything.
 
-    The file is renamed to `….1` at 5 MiB; two old ones are kept.  Raises OSError.
+    The file is the owner's alone.  It is renamed to `….1` at 5 MiB; two old ones are kept.  Raises
+    OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handler = RotatingFileHandler(
+    handler = _OwnersFile(
         path,
         maxBytes=_FILE_BYTES,
         backupCount=_OLD_FILES,
@@ -50,8 +132,28 @@ def file(path: Path, verbosity: int) -> logging.Handler:
         errors="backslashreplace",  # names of source files need not be UTF-8
     )
     handler.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_formatter(form or Form.TEXT, _FILE))
     return handler
+
+
+class _OwnersFile(RotatingFileHandler):
+    """A new file after each rotation has the permissions of the first: names of patients may be in
+    the names of files."""
+
+    def _open(self) -> Any:
+        return open(
+            self.baseFilename,
+            self.mode,
+            encoding=self.encoding,
+            errors=self.errors,
+            opener=lambda path, flags: os.open(path, flags, 0o600),
+        )
+
+
+def _formatter(form: Form, text: str) -> logging.Formatter:
+    if form is Form.JSON:
+        return _Json()
+    return _Journal(_JOURNAL) if form is Form.JOURNAL else _Text(text)
 
 
 def log_to(*handlers: logging.Handler) -> None:

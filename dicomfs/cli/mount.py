@@ -14,6 +14,7 @@ import click
 
 from dicomfs.cli import logs
 from dicomfs.cli.daemon import in_background
+from dicomfs.cli.options import TakesWords
 from dicomfs.cli.progress import scanning
 from dicomfs.cli.showing import Showing, index_option, showing_options
 from dicomfs.errors import MountError
@@ -22,19 +23,13 @@ from dicomfs.fuse.mountpoint import check_source, prepare_mountpoint
 
 log = logging.getLogger(__name__)
 
-# Always so, therefore accepted without effect; mount(8) passes most of them.
-_IMPLIED = {"ro", "nosuid", "nodev", "noexec", "default_permissions", "noatime", "relatime"}
-
-# Words of fstab(5) that are meant for others.
-_FOR_OTHERS = {"defaults", "auto", "noauto", "user", "users", "nouser", "nofail", "_netdev"}
-
 
 @dataclass(frozen=True, slots=True)
-class _Options:
-    """What the comma-separated words of -o ask for."""
+class _Attaching:
+    """How the mount is made; see the options of the command."""
 
-    allow_other: bool = False
-    nonempty: bool = False
+    allow_other: bool
+    auto_unmount: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +42,11 @@ class _Following:
     rescan: float | None
 
 
-def _parse_options(
-    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> _Options:
-    words = {word for value in values for word in value.split(",") if word}
-    unknown = sorted(
-        word
-        for word in words - _IMPLIED - _FOR_OTHERS - {"allow_other", "nonempty"}
-        if not word.startswith(("x-", "comment="))
-    )
-    if unknown:
-        raise click.BadParameter(
-            f"{', '.join(unknown)}: not known, or contrary to a mount that is always read-only; "
-            "there are allow_other and nonempty",
-            ctx,
-            parameter,
-        )
-    return _Options("allow_other" in words, "nonempty" in words)
-
-
-@click.command(epilog="Unmount with `dicomfs unmount MOUNTPOINT`.")
+@click.command(
+    cls=TakesWords,
+    epilog="Unmount with `dicomfs unmount MOUNTPOINT`. Exit codes: 0 the mount answers, 1 it could "
+    "not be made (the reason is on standard error), 2 wrong usage.",
+)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("mountpoint", type=click.Path(path_type=Path))
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the terminal; Ctrl-C unmounts.")
@@ -75,6 +55,12 @@ def _parse_options(
     is_flag=True,
     help="Let other users read the mount, Samba and NFS servers among them.",
 )
+@click.option(
+    "--auto-unmount",
+    is_flag=True,
+    help="Have the mount removed when its process ends in whatever way; needs fusermount3.",
+)
+@click.option("--nonempty", is_flag=True, help="Hide what MOUNTPOINT holds.")
 @showing_options
 @index_option
 @click.option(
@@ -104,13 +90,21 @@ def _parse_options(
     "$XDG_STATE_HOME/dicomfs (~/.local/state/dicomfs); with --foreground: the terminal.",
 )
 @click.option(
+    "--log-format",
+    type=click.Choice([form.value for form in logs.Form]),
+    help="text with the time, JSON lines, or the form of systemd's journal. Default: text; journal "
+    "where standard error goes there.",
+)
+@click.option(
     "-o",
     "options",
     metavar="OPT[,OPT...]",
     multiple=True,
-    callback=_parse_options,
-    help="Mount options: allow_other; nonempty hides what MOUNTPOINT holds.",
+    help="Mount options: all that is above, as in `-o allow_other,flavour=ome,rescan=60`; those of "
+    "mount(8) have no effect.",
 )
+@click.option("-v", "--verbose", count=True, help="Say more; twice: everything.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.pass_obj
 def mount(
     verbosity: int,
@@ -118,13 +112,19 @@ def mount(
     mountpoint: Path,
     foreground: bool,
     allow_other: bool,
+    auto_unmount: bool,
+    nonempty: bool,
     log_file: Path | None,
-    options: _Options,
+    log_format: str | None,
+    options: tuple[str, ...],
     index: Path | None,
     wait: float,
     watch: bool,
     rescan: float | None,
     showing: Showing,
+    verbose: int,
+    quiet: bool,
+    silent: bool = False,
 ) -> None:
     """Show every whole slide image below SOURCE as TIFF files at MOUNTPOINT, an empty directory.
 
@@ -132,41 +132,51 @@ def mount(
     are found. The mount goes on in the background, read-only, until it is unmounted or its process
     gets SIGTERM. It follows its source: slides come, change and go with their files.
     """
+    if verbose or quiet:
+        verbosity = -1 if quiet else verbose
     following = _Following(index, wait, watch, rescan)
-    allow_other = allow_other or options.allow_other
+    attaching = _Attaching(allow_other, auto_unmount)
+    form = logs.Form(log_format) if log_format else None
+    terminal = logs.terminal(verbosity, form)
+    logs.log_to(terminal)
     resolved = check_source(source)
-    prerequisites.check(allow_other)
-    place = prepare_mountpoint(mountpoint, resolved, options.nonempty)
-    terminal = logs.terminal(verbosity)
+    prerequisites.check(allow_other, auto_unmount)
+    place = prepare_mountpoint(mountpoint, resolved, nonempty)
 
     def work(ready: Callable[[], None]) -> None:
-        _show(resolved, place, showing, allow_other, following, ready)
+        _show(resolved, place, showing, attaching, following, ready)
 
     if foreground:
-        logs.log_to(_log_file(log_file.absolute(), verbosity) if log_file else terminal)
+        if log_file:
+            logs.log_to(_log_file(log_file.absolute(), verbosity, form))
         work(lambda: _say(verbosity, f"{source} is shown at {mountpoint}; Ctrl-C unmounts."))
         return
 
     output = log_file.absolute() if log_file else logs.default_file(place)
+    in_journal = log_file is None and logs.in_journal()
 
     def detached(ready: Callable[[], None]) -> None:
-        file = _log_file(output, verbosity, needed=log_file is not None)
-        logs.log_to(terminal, file)
+        if in_journal:
+            lasting = terminal
+        else:
+            lasting = _log_file(output, verbosity, form, needed=log_file is not None)
+            logs.log_to(terminal, lasting)
 
         def leave_terminal() -> None:
-            logs.log_to(file)
+            logs.log_to(lasting)
             log.info("%s is shown at %s by process %d", resolved, place, os.getpid())
             ready()
 
         work(leave_terminal)
         log.info("%s is unmounted", place)
 
-    in_background(detached, output)
-    _say(
-        verbosity,
-        f"{source} is shown at {mountpoint}. "
-        f"Unmount with: dicomfs unmount {shlex.quote(os.fspath(mountpoint))}",
-    )
+    in_background(detached, None if in_journal else output)
+    if not silent:
+        _say(
+            verbosity,
+            f"{source} is shown at {mountpoint}. "
+            f"Unmount with: dicomfs unmount {shlex.quote(os.fspath(mountpoint))}",
+        )
 
 
 def _say(verbosity: int, sentence: str) -> None:
@@ -175,9 +185,11 @@ def _say(verbosity: int, sentence: str) -> None:
             click.echo(sentence, err=True)
 
 
-def _log_file(path: Path, verbosity: int, needed: bool = True) -> logging.Handler:
+def _log_file(
+    path: Path, verbosity: int, form: logs.Form | None, needed: bool = True
+) -> logging.Handler:
     try:
-        return logs.file(path, verbosity)
+        return logs.file(path, verbosity, form)
     except OSError as error:
         sentence = f"the log file {path} cannot be written: {error.strerror}"
         if needed:
@@ -190,7 +202,7 @@ def _show(
     source: Path,
     mountpoint: Path,
     showing: Showing,
-    allow_other: bool,
+    attaching: _Attaching,
     following: _Following,
     ready: Callable[[], None],
 ) -> None:
@@ -214,7 +226,8 @@ def _show(
             archive.reader,
             mountpoint,
             os.fspath(source),
-            allow_other=allow_other,
+            allow_other=attaching.allow_other,
+            options=("auto_unmount",) if attaching.auto_unmount else (),
             ready=ready,
             complete=complete,
             changing=archive.deliver_changes,

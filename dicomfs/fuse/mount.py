@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import signal
+import stat
 import string
 import sys
 import tempfile
@@ -184,7 +185,8 @@ async def _announce(
 
 
 def _attach(handlers: Operations, mountpoint: Path, options: set[str]) -> None:
-    with _captured_stderr() as captured:
+    guard = _guarding_socket() if "auto_unmount" in options else contextlib.nullcontext()
+    with guard, _captured_stderr() as captured:
         try:
             pyfuse3.init(handlers, os.fspath(mountpoint), options)
         except RuntimeError as error:
@@ -202,6 +204,39 @@ def _detach(mountpoint: Path, device: tuple[int, int] | None) -> None:
     # libfuse leaves the mount where it is if the connection was cut from outside.
     if device is not None and _device(mountpoint) == device:
         unmount(mountpoint, lazy=True)
+
+
+@contextlib.contextmanager
+def _guarding_socket() -> Iterator[None]:
+    """Give the socket that libfuse opens meanwhile a lower number than that of /dev/fuse.
+
+    With auto_unmount, fusermount3 stays and waits for the end of a socket that libfuse leaves open
+    in our process; then it removes the mount if that answers ENOTCONN, and nothing if it does not
+    yet (libfuse 3.14, util/fusermount.c).  When a process ends, Linux releases what was opened
+    under the highest number first, so /dev/fuse has to have the higher one.
+    """
+    low = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    before = _sockets()
+    try:
+        yield
+        for new in _sockets() - before:
+            # No child of ours may keep it open, either.
+            os.dup2(new, low, inheritable=False)
+            os.close(new)
+            return
+    except BaseException:
+        os.close(low)
+        raise
+    os.close(low)
+
+
+def _sockets() -> set[int]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # that of the listing itself
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                found.add(int(name))
+    return found
 
 
 @contextlib.contextmanager

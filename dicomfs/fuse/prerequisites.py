@@ -21,24 +21,25 @@ def fusermount() -> str | None:
     return shutil.which("fusermount3") or shutil.which("fusermount")
 
 
-def check(allow_other: bool = False) -> None:
+def check(allow_other: bool = False, auto_unmount: bool = False) -> None:
     """Raise MountError with a sentence on what to install or to ask for, if that is needed."""
     if not _DEVICE.exists():
         raise MountError(
             f"{_DEVICE} is missing: load the kernel module with `sudo modprobe fuse`; "
             "in a container, start it with `--device /dev/fuse --cap-add SYS_ADMIN`"
         )
-    if os.geteuid() != 0:
-        if shutil.which("fusermount3") is None:
-            raise MountError(
-                "fusermount3 is missing: install the system package fuse3 "
-                "(`sudo apt install fuse3`, `sudo dnf install fuse3`)"
-            )
-        if allow_other and not _others_allowed(_CONFIGURATION):
-            raise MountError(
-                "--allow-other needs a line `user_allow_other` in /etc/fuse.conf; "
-                "an administrator can add it"
-            )
+    root = os.geteuid() == 0
+    # Where a mount is to be removed by itself libfuse leaves it to fusermount3 for root, too.
+    if (not root or auto_unmount) and shutil.which("fusermount3") is None:
+        raise MountError(
+            "fusermount3 is missing: install the system package fuse3 "
+            "(`sudo apt install fuse3`, `sudo dnf install fuse3`)"
+        )
+    if not root and allow_other and not others_allowed():
+        raise MountError(
+            "--allow-other needs a line `user_allow_other` in /etc/fuse.conf; "
+            "an administrator can add it"
+        )
     try:
         importlib.import_module("pyfuse3")
     except ImportError as error:
@@ -49,9 +50,10 @@ def check(allow_other: bool = False) -> None:
         ) from error
 
 
-def _others_allowed(configuration: Path) -> bool:
+def others_allowed() -> bool:
+    """Whether users who are not root may let others read their mounts."""
     try:
-        lines = configuration.read_text(errors="replace").splitlines()
+        lines = _CONFIGURATION.read_text(errors="replace").splitlines()
     except OSError:
         return False
     return "user_allow_other" in map(str.strip, lines)

@@ -39,6 +39,23 @@ def tune(device: tuple[int, int], sys: Path = Path("/sys")) -> list[str]:
     return lines
 
 
+def settings(device: tuple[int, int], sys: Path = Path("/sys")) -> dict[str, tuple[int, int]]:
+    """What is set for the FUSE mount with that device number, and what would be fast, by name.
+
+    What cannot be read is left out.
+    """
+    major, minor = device
+    found: dict[str, tuple[int, int]] = {}
+    with _connections(sys / "fs/fuse/connections") as connections:
+        for setting, wanted in (
+            (sys / f"class/bdi/{major}:{minor}/read_ahead_kb", _READ_AHEAD_KB),
+            (connections / str(minor) / "max_background", _MAX_BACKGROUND),
+        ):
+            with contextlib.suppress(OSError, ValueError):
+                found[setting.name] = int(setting.read_text()), wanted
+    return found
+
+
 def _raise(setting: Path, value: int) -> str:
     try:
         current = int(setting.read_text())
