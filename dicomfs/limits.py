@@ -17,8 +17,11 @@ MIB = 1024 * KIB
 class Limits:
     """Bounds on what is read, kept and waited for.  Sizes are in bytes, times in seconds."""
 
-    header_bytes: int = 64 * MIB
+    header_bytes: int = 32 * MIB
     """Data set before Pixel Data, without the per-frame functional groups."""
+
+    deflated_header_bytes: int = 24 * MIB
+    """Data set before Pixel Data of an object that is deflated as a whole, with those groups."""
 
     per_frame_bytes: int = 2048 * MIB
     """Value of the Per-Frame Functional Groups Sequence (5200,9230)."""
@@ -35,11 +38,20 @@ class Limits:
     frames: int = 16_000_000
     """Number of Frames (0028,0008) of one instance."""
 
+    missing_frames: int = 65_536
+    """Frames that an instance may declare beyond those that its pixel data has room for."""
+
+    empty_tiles: int = 262_144
+    """Tiles of a level that may be without a frame, besides 256 for each frame that there is."""
+
     fragments: int = 32_000_000
     """Items in one encapsulated Pixel Data element."""
 
     tile_pixels: int = 16 * 1024 * 1024
     """Rows times Columns of a frame that has to be decoded."""
+
+    codestream_tiles: int = 1024
+    """Tiles within one JPEG 2000 frame; each costs a decoder kilobytes, however small it is."""
 
     matrix_side: int = 2**31 - 1
     """Total Pixel Matrix Rows or Columns (both are UL, readers use signed 32 bit)."""

@@ -195,6 +195,18 @@ def _read_jpeg_2000(head: bytes) -> CodeStream | None:
     )
 
 
+def jpeg_2000_tiles(head: bytes) -> int:
+    """How many tiles a JPEG 2000 code stream is cut into (T.800 A.5.1); 0 for anything else."""
+    at = head.find(b"\xff\x4f\xff\x51")
+    if at < 0 or len(head) < at + 40:
+        return 0
+    sides = [int.from_bytes(head[at + i : at + i + 4], "big") for i in range(8, 40, 4)]
+    x1, y1, _, _, width, height, x, y = sides
+    if not width or not height:
+        return 0
+    return -(-max(0, x1 - x) // width) * -(-max(0, y1 - y) // height)
+
+
 def _read_jpeg_xl(head: bytes) -> CodeStream | None:
     """The size header (ISO/IEC 18181-1 D.2); its bits count from the least significant on."""
     if len(head) < 12 or head[:2] != b"\xff\x0a":

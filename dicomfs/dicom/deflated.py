@@ -30,12 +30,12 @@ def read_deflated(
     Returns the header of what is no slide; raises DeflatedDataSetError for what may be one.
     """
     head = yield Range(0, start)
-    for most in (_LOOK, limits.header_bytes):
+    for most in (_LOOK, limits.deflated_header_bytes):
         data = head + (yield from _inflate_start(object_size, start, most))
         try:
             layout = run_on_bytes(read_layout(len(data), limits), data)
         except MalformedDicomError:
-            if most == limits.header_bytes or len(data) < most:
+            if most == limits.deflated_header_bytes or len(data) < most:
                 raise
             continue
         dataset = read_elements(

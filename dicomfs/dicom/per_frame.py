@@ -11,6 +11,7 @@ Reads PS3.3 C.8.12.6.1 (Plane Position (Slide)) and C.8.12.6.2 (Optical Path Ide
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ _VARIABLE_VRS = frozenset(
     (b"AE AS CS DA DS DT IS LO LT PN SH ST TM UI").split()  # text, of any even length
 )
 _LONGEST_VARIANT = 64
+_FARTHEST = 1e9  # µm
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +265,12 @@ def _text(raw: bytes) -> str:
 
 
 def _decimal(raw: bytes) -> float:
-    """A DS value; NaN where there is none or it is no number."""
+    """A DS value; NaN where there is none, or it is no number that a length could be."""
     try:
-        return float(raw.strip(b" \0"))
+        value = float(raw.strip(b" \0"))
     except ValueError:
-        return float("nan")
+        return math.nan
+    return value if abs(value) < _FARTHEST else math.nan
 
 
 class _ItemWalk:

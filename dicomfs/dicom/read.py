@@ -10,11 +10,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from dicomfs.dicom.codestream import Codec, CodeStream, read_code_stream
+from dicomfs.dicom.codestream import Codec, CodeStream, jpeg_2000_tiles, read_code_stream
 from dicomfs.dicom.components import judge_jpeg_2000_frame
 from dicomfs.dicom.dataset import read_elements
 from dicomfs.dicom.deflated import read_deflated
-from dicomfs.dicom.elements import Layout, read_file_meta, read_layout
+from dicomfs.dicom.deidentify import Deidentifier, without_own_uids
+from dicomfs.dicom.elements import (
+    PER_FRAME_GROUPS,
+    Layout,
+    PixelDataElement,
+    read_file_meta,
+    read_layout,
+)
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.frames import read_first_frame, read_last_frame
 from dicomfs.dicom.header import Header, header_of
@@ -31,6 +38,8 @@ _FIRST_LOOK = 4 * 1024
 _FEW_FRAMES = 4096
 _LISTED = 256
 
+_TINY = 256  # pixels; a frame has to hold more than what is noted down for it
+_FRAME_BYTES = 2  # for each pixel that may be decoded: of a longer frame only that is looked at
 
 def read_instance(
     object_size: int, limits: Limits = DEFAULT_LIMITS, *, inflated: bool = False
@@ -58,8 +67,7 @@ def read_instance(
         raise RejectedError("jpip", "has its pixels on a JPIP server, not in the file")
     if layout.pixel_data is None:
         raise MalformedDicomError("has no pixel data")
-    if header.number_of_frames > limits.frames:
-        raise LimitExceededError(f"declares more than {limits.frames} frames")
+    _check_number_of_frames(header, layout.pixel_data, object_size, limits)
     items = layout.frame_items
     if items is None and layout.per_frame is not None and layout.per_frame.size:
         items = yield from read_frame_items(
@@ -93,6 +101,25 @@ def _look_at_frames(instance: Instance, limits: Limits) -> Steps[Instance]:
             stream = yield from _judge(stream, layout, table, limits)
         if table is not None:
             number = _edge_frame(header, instance.items)
+def _check_number_of_frames(
+    header: Header, element: PixelDataElement, object_size: int, limits: Limits
+) -> None:
+    """Refuse a number of frames for which there is no room: tables are made of that size.
+
+    An encapsulated frame takes the header of an item at least.
+    """
+    if header.number_of_frames > limits.frames:
+        raise LimitExceededError(f"declares more than {limits.frames} frames")
+    smallest = 8 if element.length is None else max(1, header.frame_bytes)
+    if header.rows * header.columns < _TINY and header.number_of_frames > limits.missing_frames:
+        raise LimitExceededError(f"declares {header.number_of_frames} frames of next to no pixels")
+    room = (object_size - element.offset) // smallest
+    if header.number_of_frames > room + limits.missing_frames:
+        raise LimitExceededError(
+            f"declares {header.number_of_frames} frames and has room for {room} at most"
+        )
+
+
             last = yield from _frame_start(table, number, _FIRST_LOOK)
         edge = read_code_stream(last)
     if table is None:
@@ -165,5 +192,7 @@ def _judge(
     """Decide what the components are by what they hold."""
     if stream.width * stream.height > limits.tile_pixels:
         return stream
-    frame = yield from _first_frame(layout, table, layout.object_size)
+    frame = yield from _first_frame(layout, table, _FRAME_BYTES * limits.tile_pixels)
+    if jpeg_2000_tiles(frame[:_FIRST_LOOK]) > limits.codestream_tiles:
+        return stream
     return replace(stream, colour=judge_jpeg_2000_frame(frame))

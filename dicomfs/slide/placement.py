@@ -20,6 +20,9 @@ from dicomfs.errors import RejectedError
 from dicomfs.limits import DEFAULT_LIMITS
 from dicomfs.slide.model import Int32Array, Note, as_array
 
+_SMALL_TILE = 256
+"""Pixels; a slide of smaller tiles would be mostly what is noted down for each."""
+
 Int64Array = npt.NDArray[np.int64]
 Float64Array = npt.NDArray[np.float64]
 
@@ -85,10 +88,16 @@ def matrix_of(header: Header) -> Matrix:
             )
         width, height = header.columns, header.rows
     matrix = Matrix(width, height, header.columns, header.rows)
-    if max(width, height) > DEFAULT_LIMITS.matrix_side or matrix.cells > DEFAULT_LIMITS.frames:
+    limits = DEFAULT_LIMITS
+    # What is made for a level has the size of its grid, so there have to be frames for it.
+    most = min(limits.frames, limits.empty_tiles + 256 * header.number_of_frames)
+    if matrix.tile_width * matrix.tile_height < _SMALL_TILE:
+        most = min(most, limits.empty_tiles)
+    if max(width, height) > limits.matrix_side or matrix.cells > most:
         raise RejectedError(
             "too-large",
-            f"claims {width} x {height} pixels in {matrix.cells} tiles, which is absurd",
+            f"claims {width} x {height} pixels in {matrix.cells} tiles for"
+            f" {header.number_of_frames} frames, which is absurd",
         )
     return matrix
 
