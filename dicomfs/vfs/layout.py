@@ -1,6 +1,6 @@
 """What a slide shows: its folder and name, and its files.
 
-    <patient>/<study>/<slide>.<suffix>, <slide>.json, <slide>.label.jpg …
+    <patient>/<study>/<slide>.<suffix>, <slide>.json, <slide>.dicom.json, <slide>.label.jpg …
 
 Follows the DICOM information model (PS3.3 section 7).  Every name ends with digits of a hash of
 its UID, so that it stays what it is when a neighbour comes or goes.
@@ -8,6 +8,7 @@ its UID, so that it stays what it is when a neighbour comes or goes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,12 @@ from dicomfs.catalog.catalogue import CataloguedSlide
 from dicomfs.extents import literal_table
 from dicomfs.limits import Limits
 from dicomfs.reading.jpeg_file import jpeg_file
+from dicomfs.reading.json_file import json_file
 from dicomfs.reading.tiff_file import tiff_file
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.slide.model import Slide
 from dicomfs.slide.summary import iso_datetime, summarise
+from dicomfs.source.protocol import SourceObject
 from dicomfs.tiff.flavours import default_flavour, plan_flavour
 from dicomfs.tiff.plan import TiffPlan
 from dicomfs.tiff.storage import Flavour
@@ -48,10 +51,12 @@ def lay_out(
     stem: str,
     options: LayoutOptions,
     limits: Limits,
+    uri: Callable[[SourceObject], str],
 ) -> SlideFiles:
     """Give a slide its files.
 
     folder : names of its patient and study; stem : the names of its files without their endings
+    uri : of a source object, "" for one that is not to be named
     """
     slide = entry.slide
     flavours = [Flavour(one) for one in options.flavours] or [default_flavour(slide)]
@@ -70,6 +75,9 @@ def lay_out(
         name = f"{stem}.{kind}.jpg"
         files[name] = jpeg_file(slide, kind, entry.objects, limits)
         facts[name] = {"flavour": "jpeg", "size": files[name].size}
+    name = f"{stem}.dicom.json"
+    files[name] = json_file(slide, entry.objects, [uri(obj) for obj in entry.objects])
+    facts[name] = {"flavour": "dicom-json", "size": files[name].size}
     first_plan = next(iter(plans.values()))[1]
     summary = summarise(slide, _passes_through(slide, first_plan), facts)
     files[f"{stem}.json"] = VirtualFile(literal_table(json_bytes(summary)), (), None)

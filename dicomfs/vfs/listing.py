@@ -19,7 +19,7 @@ from dicomfs.catalog.codec import RecordError
 
 LONGEST_ENDING = ".thumbnail.jpg"
 
-_LAYOUT_VERSION = "1"  # goes into inode numbers: other bytes of the same source are another file
+_LAYOUT_VERSION = "2"  # goes into inode numbers: other bytes of the same source are another file
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -17,6 +18,7 @@ from dicomfs.catalog.collection import Collection
 from dicomfs.errors import SourceChangedError
 from dicomfs.limits import Limits
 from dicomfs.reading.virtual_file import VirtualFile
+from dicomfs.source.protocol import SourceObject
 from dicomfs.vfs.listing import ListedFile, ListedSeries, ListedSlide, version_of
 from dicomfs.vfs.names import alone
 from dicomfs.vfs.options import LayoutOptions
@@ -40,7 +42,7 @@ def list_series(
     rejected = list(built.rejected)
     for entry in built.slides:
         try:
-            slides.append(_listed(entry, series, options, limits))
+            slides.append(_listed(entry, series, options, limits, collection.source.uri))
         except Exception:
             log.exception("series %s cannot be laid out", series)
             keys = tuple(obj.key for obj in entry.objects)
@@ -49,13 +51,17 @@ def list_series(
 
 
 def _listed(
-    entry: CataloguedSlide, series: str, options: LayoutOptions, limits: Limits
+    entry: CataloguedSlide,
+    series: str,
+    options: LayoutOptions,
+    limits: Limits,
+    uri: Callable[[SourceObject], str],
 ) -> ListedSlide:
     from dicomfs.vfs import layout
 
     wanted = layout.file_name(entry, series)
     stem = alone(wanted).removesuffix(wanted.ending)
-    files = layout.lay_out(entry, ("", ""), stem, options, limits)
+    files = layout.lay_out(entry, ("", ""), stem, options, limits, uri)
     about = entry.slide.description
     return ListedSlide(
         series_instance_uid=entry.slide.series_instance_uid,
@@ -107,8 +113,8 @@ class Opener:
             raise _changed(path) from None
         for entry in built.slides:
             if version_of(entry, series) == slide.version:
-                folder, stem = (path[0], path[1]), path[2]
-                return layout.lay_out(entry, folder, stem, self._options, self._limits)
+                folder, stem, uri = (path[0], path[1]), path[2], self._collection.source.uri
+                return layout.lay_out(entry, folder, stem, self._options, self._limits, uri)
         raise _changed(path)
 
     def file(

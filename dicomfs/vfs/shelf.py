@@ -7,7 +7,7 @@ files.  Must not know FUSE.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from importlib.metadata import version
@@ -20,7 +20,7 @@ from dicomfs.catalog.store import code_digest
 from dicomfs.extents import literal_table
 from dicomfs.limits import Limits
 from dicomfs.reading.virtual_file import VirtualFile
-from dicomfs.source.protocol import printable
+from dicomfs.source.protocol import Identity, SourceObject, printable
 from dicomfs.vfs.folders import Folders, Held, SlidePath
 from dicomfs.vfs.listing import (
     Attributes,
@@ -31,6 +31,7 @@ from dicomfs.vfs.listing import (
     record_of,
 )
 from dicomfs.vfs.opening import HeldFile, Opener
+from dicomfs.vfs.live import LiveFile
 from dicomfs.vfs.options import LayoutOptions
 from dicomfs.vfs.tree import Changes, Entry, build
 
@@ -67,8 +68,13 @@ class Shelf:
         self._troubled: set[str] = set()  # series of which something is not shown
         self._slides = 0
         self._newest = 0
+        self._numbers: dict[str, Any] = dict(about)
+        self.present: Callable[[], dict[str, Any]] = dict
+        """What `.dicomfs/status.json` says of the moment in which it is opened."""
+        self._status: LiveFile | None = None
         self._code = code_digest(*_PACKAGES)
-        self._key = f"{self._code} {options} {version('imagecodecs')}"
+        root = collection.source.uri(SourceObject("", Identity(0, 0, 0, 0)))  # is in the JSON
+        self._key = f"{self._code} {options} {version('imagecodecs')} {root}"
         self._opener = Opener(collection, options, limits)
 
     # ------------------------------------------------------------ what is shown
@@ -186,8 +192,11 @@ class Shelf:
     def _about_entries(self) -> list[Entry]:
         """What tells of the mount itself."""
         rejected = json_bytes([_as_json(one) for one in self.rejected])
+        self._numbers = self.status()
+        if self._status is None:
+            self._status = LiveFile(lambda: json_bytes(self._numbers | self.present()))
         return [
-            self._literal("status.json", json_bytes(self.status())),
+            Entry((_ABOUT, "status.json"), self._status, self._newest, "live"),
             self._literal("rejected.json", rejected),
         ]
 

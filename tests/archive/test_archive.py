@@ -30,7 +30,7 @@ def archive(written: WrittenSeries) -> Iterator[Archive]:
 
 def test_the_tree_is_patient_study_slide(archive: Archive) -> None:
     paths = sorted(archive.files())
-    assert len(paths) == 7
+    assert len(paths) == 8
     assert paths[:2] == [".dicomfs/rejected.json", ".dicomfs/status.json"]
     patient, study, name = paths[2].split("/")
     assert patient.startswith("P-jpeg-main")
@@ -39,7 +39,14 @@ def test_the_tree_is_patient_study_slide(archive: Archive) -> None:
     stem = name.split(".")[0]
     assert paths[2:] == [
         f"{patient}/{study}/{stem}{ending}"
-        for ending in (".json", ".label.jpg", ".overview.jpg", ".svs", ".thumbnail.jpg")
+        for ending in (
+            ".dicom.json",
+            ".json",
+            ".label.jpg",
+            ".overview.jpg",
+            ".svs",
+            ".thumbnail.jpg",
+        )
     ]
 
 
@@ -95,7 +102,11 @@ def test_several_files_are_open_at_once(archive: Archive) -> None:
 
 
 def test_the_json_beside_a_slide_is_its_summary(archive: Archive) -> None:
-    (path,) = [p for p in archive.files() if p.endswith(".json") and not p.startswith(".dicomfs")]
+    (path,) = [
+        p
+        for p in archive.files()
+        if p.endswith(".json") and not p.startswith(".dicomfs") and not p.endswith(".dicom.json")
+    ]
     with archive.open(path) as file:
         content = json.loads(file.read())
     assert content == archive.slides[0].summary

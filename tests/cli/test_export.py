@@ -59,7 +59,7 @@ def test_the_files_are_those_of_a_mount(source: Path, dest: Path) -> None:
     with dicomfs.open_archive(source) as archive:
         expected = files_of(archive)
     assert files_below(dest) == expected
-    assert len(expected) == 2 + 2 + 3  # a TIFF and JSON each, and three images
+    assert len(expected) == 2 + 4 + 3  # a TIFF and two JSON files each, and three images
     assert f"{len(expected)} files of 2 slides" in done.stderr
 
 
@@ -67,7 +67,7 @@ def test_one_series(source: Path, dest: Path, written: WrittenSeries) -> None:
     uid = written("native-rgb8").series_uid
     assert export(source, dest, "--series", uid).exit_code == 0
     names = sorted(path.rpartition("/")[2] for path in files_below(dest))
-    assert [name.partition(".")[2] for name in names] == ["json", "svs"]
+    assert [name.partition(".")[2] for name in names] == ["dicom.json", "json", "svs"]
 
 
 def test_series_that_are_not_there(source: Path, dest: Path, written: WrittenSeries) -> None:
@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_read_leaves_nothing_behind(damaged: Path, dest: P
     assert "--damaged blank" in done.stderr
     names = list(files_below(dest))
     assert len([name for name in names if name.endswith(".svs")]) == 1
-    assert len([name for name in names if name.endswith(".json")]) == 2
+    assert len([name for name in names if name.endswith(".json")]) == 4
     assert not [name for name in names if "partial" in name]
 
 
