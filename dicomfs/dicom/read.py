@@ -14,14 +14,7 @@ from dicomfs.dicom.codestream import Codec, CodeStream, jpeg_2000_tiles, read_co
 from dicomfs.dicom.components import judge_jpeg_2000_frame
 from dicomfs.dicom.dataset import read_elements
 from dicomfs.dicom.deflated import read_deflated
-from dicomfs.dicom.deidentify import Deidentifier, without_own_uids
-from dicomfs.dicom.elements import (
-    PER_FRAME_GROUPS,
-    Layout,
-    PixelDataElement,
-    read_file_meta,
-    read_layout,
-)
+from dicomfs.dicom.elements import Layout, PixelDataElement, read_file_meta, read_layout
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.frames import read_first_frame, read_last_frame
 from dicomfs.dicom.header import Header, header_of
@@ -37,9 +30,9 @@ from dicomfs.limits import DEFAULT_LIMITS, Limits
 _FIRST_LOOK = 4 * 1024
 _FEW_FRAMES = 4096
 _LISTED = 256
-
 _TINY = 256  # pixels; a frame has to hold more than what is noted down for it
 _FRAME_BYTES = 2  # for each pixel that may be decoded: of a longer frame only that is looked at
+
 
 def read_instance(
     object_size: int, limits: Limits = DEFAULT_LIMITS, *, inflated: bool = False
@@ -85,22 +78,6 @@ def read_instance(
     return (yield from _look_at_frames(instance, limits))
 
 
-def _look_at_frames(instance: Instance, limits: Limits) -> Steps[Instance]:
-    """Add what the frames tell: code streams, and what is missing."""
-    header, layout = instance.header, instance.layout
-    last = b""
-    if header.number_of_frames > _FEW_FRAMES and instance.encapsulated:
-        last = yield from read_last_frame(layout, header.number_of_frames, _FIRST_LOOK)
-    table = None
-    if not last:
-        table = yield from instance.frame_table(limits)
-    stream = edge = None
-    if instance.encapsulated:
-        stream = yield from _code_stream(layout, table, limits)
-        if stream is not None and _undecided(stream, header):
-            stream = yield from _judge(stream, layout, table, limits)
-        if table is not None:
-            number = _edge_frame(header, instance.items)
 def _check_number_of_frames(
     header: Header, element: PixelDataElement, object_size: int, limits: Limits
 ) -> None:
@@ -120,6 +97,22 @@ def _check_number_of_frames(
         )
 
 
+def _look_at_frames(instance: Instance, limits: Limits) -> Steps[Instance]:
+    """Add what the frames tell: code streams, and what is missing."""
+    header, layout = instance.header, instance.layout
+    last = b""
+    if header.number_of_frames > _FEW_FRAMES and instance.encapsulated:
+        last = yield from read_last_frame(layout, header.number_of_frames, _FIRST_LOOK)
+    table = None
+    if not last:
+        table = yield from instance.frame_table(limits)
+    stream = edge = None
+    if instance.encapsulated:
+        stream = yield from _code_stream(layout, table, limits)
+        if stream is not None and _undecided(stream, header):
+            stream = yield from _judge(stream, layout, table, limits)
+        if table is not None:
+            number = _edge_frame(header, instance.items)
             last = yield from _frame_start(table, number, _FIRST_LOOK)
         edge = read_code_stream(last)
     if table is None:
