@@ -3,7 +3,8 @@
 What a record looks like follows from the declarations of the dataclasses alone, so a record can
 only be read with the declarations that it was written with; the index sees to that.  A record is
 data: reading one makes values of the declared types and nothing else, whatever the bytes are.
-Knows neither DICOM nor where records are kept.
+Knows neither DICOM nor where records are kept.  numpy is imported by whoever first needs it: a
+mount answers sooner without.
 
     record := zlib(length of text, text, blobs)      text := JSON of nested lists
 
@@ -26,12 +27,12 @@ import zlib
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dicomfs.errors import DicomfsError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 T = TypeVar("T")
 
@@ -126,6 +127,8 @@ def _digest(data: bytes) -> bytes:
 
 def encode_array(array: npt.NDArray[Any]) -> bytes:
     """An array of one dimension, compressed."""
+    import numpy as np
+
     numbers = np.ascontiguousarray(array)
     plain = zlib.compress(b"=" + _shuffled(numbers), _ARRAY_LEVEL)
     if numbers.dtype.kind not in "iu" or len(numbers) < 2:
@@ -135,11 +138,15 @@ def encode_array(array: npt.NDArray[Any]) -> bytes:
 
 
 def _shuffled(numbers: npt.NDArray[Any]) -> bytes:
+    import numpy as np
+
     return numbers.view(np.uint8).reshape(len(numbers), numbers.dtype.itemsize).T.tobytes()
 
 
 def decode_array(data: bytes, dtype: str, count: int) -> npt.NDArray[Any]:
     """The array of `count` numbers that `encode_array` compressed.  Raises RecordError."""
+    import numpy as np
+
     if dtype not in _DTYPES or type(count) is not int or count < 0:
         raise RecordError("an array is damaged")
     kind = np.dtype(dtype)
@@ -170,6 +177,8 @@ def _is_named_tuple(kind: type) -> bool:
 @functools.cache
 def _coder(kind: Any) -> tuple[_Put, _Get]:
     """How values of a type are written and read."""
+    import numpy as np
+
     if kind in _PLAIN:
         return _PLAIN[kind]
     origin = get_origin(kind)
@@ -247,6 +256,7 @@ def _tuple(parts: tuple[Any, ...]) -> tuple[_Put, _Get]:
 def _array(dtype: str) -> tuple[_Put, _Get]:
     if dtype not in _DTYPES:
         raise TypeError(f"arrays of {dtype} cannot be stored")
+    import numpy as np
 
     def put(value: Any, blobs: Blobs) -> list[int]:
         array = np.asarray(value, dtype)

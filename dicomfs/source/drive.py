@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import time
 from itertools import islice
-from typing import TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, TypeVar
 
 from dicomfs.dicom.steps import Range, Steps
 from dicomfs.errors import ShortReadError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 T = TypeVar("T")
 
@@ -80,6 +81,8 @@ def gather(fd: int, offsets: npt.NDArray[np.int64], size: int, object_size: int)
         return b""
     if int(offsets.min()) < 0 or size < 0 or int(offsets.max()) > object_size - size:
         raise ShortReadError(f"some of {len(offsets)} positions lie outside the file")
+    import numpy as np  # here, because a mount answers sooner without it
+
     gaps = np.diff(offsets)
     near = (gaps >= 0) & (gaps <= _NEAR)
     if 2 * np.count_nonzero(near) > len(offsets):
@@ -116,6 +119,8 @@ def _gather_spans(
     fd: int, offsets: npt.NDArray[np.int64], size: int, near: npt.NDArray[np.bool_]
 ) -> bytes:
     """Positions close together: read what they span, and pick them out."""
+    import numpy as np
+
     most = max(1, _SPAN // (_NEAR + size))
     parts: list[bytes] = []
     first = 0
