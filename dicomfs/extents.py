@@ -13,10 +13,11 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 class Kind(IntEnum):
@@ -66,6 +67,51 @@ class TileRun:
         """Bytes of the whole run."""
         return self.tile_size * self.count
 
+    def tile_at(self, at: int) -> int:
+        """The number of the tile that the byte `at` of the run lies in."""
+        return at // self.tile_size
+
+    def start_of(self, tile: int) -> int:
+        """Where a tile starts, in bytes from the start of the run."""
+        return tile * self.tile_size
+
+    def size_of(self, tile: int) -> int:
+        """Bytes of a tile."""
+        return self.tile_size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlotRun:
+    """Tiles of different sizes, one behind the other, made on demand.
+
+    key : names the run, as that of a `TileRun` does
+    starts : where each tile starts, in bytes from the start of the run, ascending from 0; one more
+        at the end says where the last one ends
+    """
+
+    key: int
+    starts: array[int]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole run."""
+        return self.starts[-1]
+
+    def tile_at(self, at: int) -> int:
+        """The number of the tile that the byte `at` of the run lies in."""
+        return bisect_right(self.starts, at) - 1
+
+    def start_of(self, tile: int) -> int:
+        """Where a tile starts, in bytes from the start of the run."""
+        return self.starts[tile]
+
+    def size_of(self, tile: int) -> int:
+        """Bytes of a tile."""
+        return self.starts[tile + 1] - self.starts[tile]
+
+
+AnyRun: TypeAlias = TileRun | SlotRun
+
 
 @dataclass(frozen=True, slots=True)
 class ExtentTable:
@@ -80,7 +126,7 @@ class ExtentTable:
     refs: array[int]
     ats: array[int]
     literals: tuple[bytes, ...]
-    runs: tuple[TileRun, ...]
+    runs: tuple[AnyRun, ...]
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -93,7 +139,8 @@ class ExtentTable:
     @property
     def nbytes(self) -> int:
         """Memory held by the table, in bytes, for the accounting of caches."""
-        return 25 * len(self.starts) + sum(map(len, self.literals))
+        slots = sum(8 * len(run.starts) for run in self.runs if isinstance(run, SlotRun))
+        return 25 * len(self.starts) + sum(map(len, self.literals)) + slots
 
 
 class ExtentTableBuilder:
@@ -106,7 +153,7 @@ class ExtentTableBuilder:
         self._refs = array("q")
         self._ats = array("q")
         self._literals: list[bytes] = []
-        self._runs: list[TileRun] = []
+        self._runs: list[AnyRun] = []
 
     @property
     def size(self) -> int:
@@ -138,7 +185,7 @@ class ExtentTableBuilder:
         """Append zeros."""
         self._add(Kind.ZERO, size)
 
-    def tiles(self, run: TileRun) -> None:
+    def tiles(self, run: AnyRun) -> None:
         """Append a run of tiles that are made on demand."""
         self._add(Kind.TILE, run.size, len(self._runs))
         if run.size:
@@ -162,6 +209,8 @@ class ExtentTableBuilder:
 
         sizes, ats : int64 arrays of the same length, in bytes; sizes of 0 are left out.
         """
+        import numpy as np  # here, because a mount answers sooner without it
+
         kept = sizes > 0
         sizes, ats = sizes[kept], ats[kept]
         if not len(sizes):
@@ -227,7 +276,7 @@ def plan_read(table: ExtentTable, offset: int, size: int) -> list[Piece]:
             pieces.append(Piece(kind, take, table.refs[index], at))
         elif kind is _TILE:
             ref = table.refs[index]
-            _split_tiles(pieces, ref, offset - starts[index], take, table.runs[ref].tile_size)
+            _split_tiles(pieces, ref, offset - starts[index], take, table.runs[ref])
         else:
             pieces.append(Piece(kind, take, 0, 0))
         offset += take
@@ -235,9 +284,10 @@ def plan_read(table: ExtentTable, offset: int, size: int) -> list[Piece]:
     return pieces
 
 
-def _split_tiles(pieces: list[Piece], ref: int, at: int, size: int, tile_size: int) -> None:
+def _split_tiles(pieces: list[Piece], ref: int, at: int, size: int, run: AnyRun) -> None:
     while size:
-        take = min(size, tile_size - at % tile_size)
+        tile = run.tile_at(at)
+        take = min(size, run.start_of(tile) + run.size_of(tile) - at)
         pieces.append(Piece(Kind.TILE, take, ref, at))
         at += take
         size -= take

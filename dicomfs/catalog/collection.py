@@ -26,6 +26,7 @@ from dicomfs.source.protocol import ScannableSource, SourceObject
 
 if TYPE_CHECKING:
     from dicomfs.dicom.instance import Instance
+    from dicomfs.dicom.pseudonyms import Profile
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +75,18 @@ class Collection:
 
     source, index : as they are; the collection closes neither
     place : where worker processes find the source; None for none
+    profile : how objects are de-identified; None for not at all
     """
 
     def __init__(
-        self, source: ScannableSource, index: Index, limits: Limits, place: Place | None
+        self,
+        source: ScannableSource,
+        index: Index,
+        limits: Limits,
+        place: Place | None,
+        profile: Profile | None = None,
     ) -> None:
+        self.profile = profile
         self.source = source
         self.index = index
         self.unlisted: tuple[Rejection, ...] = ()
@@ -211,7 +219,9 @@ class Collection:
         self, objects: Sequence[SourceObject], stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[Sequence[SourceObject], set[str]]]:
         """Look at objects; yields those that are done, and the series that they touch."""
-        for batch in look_at_all(self.source, objects, self._limits, self._place, stopped):
+        for batch in look_at_all(
+            self.source, objects, self._limits, self._place, stopped, self.profile
+        ):
             self.index.keep(batch)
             yield [obj for obj, _ in batch], self._put_in(batch)
 
@@ -253,6 +263,9 @@ class Collection:
                 members.append(self._facts(obj, row))
             except SourceChangedError as error:
                 rejected.append(Rejection(series, "unreadable", str(error), (obj.key,)))
+        if self.profile is not None:
+            members, hidden = _without_identifying(series, members)
+            rejected += hidden
         by_instance = {id(instance): obj for obj, instance in members}
         slides: list[CataloguedSlide] = []
         for uid, part in split_pyramids([instance for _, instance in members]):
@@ -276,7 +289,7 @@ class Collection:
         from dicomfs.catalog.looking import look_at
         from dicomfs.catalog.records import instance_of
 
-        finding = look_at(self.source, obj, self._limits)
+        finding = look_at(self.source, obj, self._limits, self.profile)
         if finding.what is not What.INSTANCE or finding.group != row.group:
             raise SourceChangedError("is another object than when it was looked at first")
         self.index.keep([(obj, finding)])
@@ -289,3 +302,22 @@ class Collection:
         if inflated is None:
             return obj
         return self.source.inflated(obj, inflated.start, inflated.size)
+
+
+def _without_identifying(
+    series: str, members: list[tuple[SourceObject, Instance]]
+) -> tuple[list[tuple[SourceObject, Instance]], list[Rejection]]:
+    """The members of a series that a de-identified mount may show, and why not the others.
+
+    They come in the order of their UIDs, which is the same wherever their files lie.
+    """
+    from dicomfs.slide.identifying import leave_out
+
+    by_instance = {id(instance): obj for obj, instance in members}
+    kept, gone = leave_out([instance for _, instance in members])
+    kept.sort(key=lambda instance: instance.header.sop_instance_uid)
+    rejected = [
+        Rejection(series, error.code, str(error), (by_instance[id(instance)].key,))
+        for instance, error in gone
+    ]
+    return [(by_instance[id(instance)], instance) for instance in kept], rejected

@@ -133,6 +133,8 @@ class Follower:
                 keys: set[str] | None = set()
                 if watch is not None:
                     keys = watch.changed_keys()
+                    if keys:
+                        keys = {self._collection.source.key(path) for path in keys}
                     if watch.failed and every is None:
                         every = _FALLBACK
                         next_look = time.monotonic() + every

@@ -11,6 +11,7 @@ from dicomfs.catalog.catalogue import Rejection
 from dicomfs.catalog.codec import encode
 from dicomfs.catalog.findings import Finding, Inflated, What, stranger_group
 from dicomfs.dicom.instance import Instance, Stranger
+from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.dicom.read import read_instance
 from dicomfs.errors import DeflatedDataSetError, DicomfsError, Fault, NotDicomError, RejectedError
 from dicomfs.limits import Limits
@@ -19,15 +20,21 @@ from dicomfs.source.protocol import ScannableSource, SourceObject
 log = logging.getLogger(__name__)
 
 
-def look_at(source: ScannableSource, obj: SourceObject, limits: Limits) -> Finding:
-    """Find out what an object is.  Blocks; raises nothing."""
+def look_at(
+    source: ScannableSource, obj: SourceObject, limits: Limits, profile: Profile | None = None
+) -> Finding:
+    """Find out what an object is.  Blocks; raises nothing.
+
+    profile : how to de-identify it; None for not at all
+    """
     try:
         try:
-            facts = source.run(obj, read_instance(obj.identity.size, limits))
+            facts = source.run(obj, read_instance(obj.identity.size, limits, profile=profile))
             return _finding(obj, facts, None)
         except DeflatedDataSetError as error:
             plain = source.inflated(obj, error.offset, error.inflated_size)
-            steps = read_instance(plain.identity.size, limits, inflated=True)
+            size = plain.identity.size
+            steps = read_instance(size, limits, inflated=True, profile=profile)
             inflated = Inflated(error.offset, error.inflated_size)
             return _finding(obj, source.run(plain, steps), inflated)
     except NotDicomError:
@@ -38,8 +45,11 @@ def look_at(source: ScannableSource, obj: SourceObject, limits: Limits) -> Findi
         return rejected(
             obj, "unreadable" if error.fault is Fault.SOURCE else "internal", str(error)
         )
-    except Exception:
-        log.exception("%s made the parser fail", obj.key)
+    except Exception as error:
+        if profile is None:
+            log.exception("%s made the parser fail", obj.key)
+        else:  # what an error says may be what the object says
+            log.error("%s made the parser fail with %s", obj.key, type(error).__name__)
         return rejected(obj, "internal", "could not be parsed")
 
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicomfs.catalog.findings import Finding
-from dicomfs.catalog.worker import receive_findings, send_objects
+from dicomfs.catalog.worker import receive_findings, send_objects, send_profile
+from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.limits import DEFAULT_LIMITS, Limits
 from dicomfs.source.protocol import ScannableSource, SourceObject
 
@@ -51,19 +52,21 @@ def look_at_all(
     limits: Limits,
     place: Place | None,
     stopped: Callable[[], bool] = lambda: False,
+    profile: Profile | None = None,
 ) -> Iterator[Batch]:
     """What each of the objects is, in batches, in any order.
 
     place : for worker processes; None for none
     stopped : asked between batches whether to give up
+    profile : how to de-identify what is found; None for not at all
 
     Closing the iterator ends the processes.
     """
     batches = [objects[i : i + _BATCH] for i in range(0, len(objects), _BATCH)]
     if place is not None and limits == DEFAULT_LIMITS and len(objects) > _FEW and sys.executable:
-        yield from _in_processes(source, batches, limits, place, stopped)
+        yield from _in_processes(source, batches, limits, place, stopped, profile)
     else:
-        yield from _in_threads(source, batches, limits, stopped)
+        yield from _in_threads(source, batches, limits, stopped, profile)
 
 
 def _in_threads(
@@ -71,6 +74,7 @@ def _in_threads(
     batches: Sequence[Sequence[SourceObject]],
     limits: Limits,
     stopped: Callable[[], bool],
+    profile: Profile | None,
 ) -> Iterator[Batch]:
     from dicomfs.catalog.looking import look_at
 
@@ -78,7 +82,7 @@ def _in_threads(
         for batch in batches:
             if stopped():
                 return
-            found = pool.map(lambda obj: look_at(source, obj, limits), batch)
+            found = pool.map(lambda obj: look_at(source, obj, limits, profile), batch)
             yield list(zip(batch, found, strict=True))
 
 
@@ -88,6 +92,7 @@ def _in_processes(
     limits: Limits,
     place: Place,
     stopped: Callable[[], bool],
+    profile: Profile | None,
 ) -> Iterator[Batch]:
     waiting = iter(batches)
     lock = threading.Lock()
@@ -105,7 +110,7 @@ def _in_processes(
 
     def serve() -> None:
         try:
-            with _Worker(place) as worker:
+            with _Worker(place, profile) as worker:
                 while (batch := next_batch()) is not None:
                     put(worker.look_at(batch))
         except OSError as error:
@@ -113,7 +118,7 @@ def _in_processes(
             from dicomfs.catalog.looking import look_at
 
             while (batch := next_batch()) is not None:
-                put([(obj, look_at(source, obj, limits)) for obj in batch])
+                put([(obj, look_at(source, obj, limits, profile)) for obj in batch])
         finally:
             put(None)
 
@@ -142,8 +147,9 @@ def _in_processes(
 class _Worker:
     """A process that parses; started again where a file is the end of it."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, profile: Profile | None) -> None:
         self._place = place
+        self._profile = profile
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> _Worker:
@@ -194,6 +200,9 @@ class _Worker:
             stdout=subprocess.PIPE,
             process_group=0,  # Ctrl-C in a terminal is for us
         )
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            send_profile(self._process.stdin, self._profile)
 
     def _restart(self) -> None:
         self._end()

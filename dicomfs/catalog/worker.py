@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import IO
 
 from dicomfs.catalog.findings import Finding, Inflated, What
+from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.limits import DEFAULT_LIMITS
-from dicomfs.source.inflating import InflatingSource
-from dicomfs.source.local import LocalDirectory
+from dicomfs.source.directory import local_source
 from dicomfs.source.protocol import Identity, SourceObject
 
 
@@ -47,6 +47,21 @@ def receive(pipe: IO[bytes]) -> tuple[object, memoryview] | None:
     if len(text) + len(blobs) < text_size + blob_size:
         return None
     return json.loads(text), memoryview(blobs)
+
+
+def send_profile(pipe: IO[bytes], profile: Profile | None) -> None:
+    """Say how to de-identify; the first message, for a key does not belong on a command line."""
+    if profile is None:
+        send(pipe, None)
+    else:
+        options = [profile.retain_device_identity, profile.clean_descriptors,
+                   profile.drop_structured_content]  # fmt: skip
+        send(pipe, options, [profile.key])
+
+
+def _receive_profile(pipe: IO[bytes]) -> Profile | None:
+    content, key = receive(pipe) or (None, memoryview(b""))
+    return Profile(bytes(key), *content) if isinstance(content, list) else None
 
 
 def send_objects(pipe: IO[bytes], objects: Sequence[SourceObject]) -> None:
@@ -105,12 +120,13 @@ def main(root: str, cache: str) -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     limits = DEFAULT_LIMITS
-    source = InflatingSource(LocalDirectory(Path(root), limits), Path(cache), limits)
+    profile = _receive_profile(orders)
+    source = local_source(Path(root), Path(cache), limits, profile)
     while (message := receive(orders)) is not None:
         content, _ = message
         assert isinstance(content, list)
         objects = [SourceObject(key, Identity(*identity)) for key, identity in content]
-        _send_findings(answers, [look_at(source, obj, limits) for obj in objects])
+        _send_findings(answers, [look_at(source, obj, limits, profile) for obj in objects])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,14 @@ from dicomfs.dicom.codestream import Codec, CodeStream, jpeg_2000_tiles, read_co
 from dicomfs.dicom.components import judge_jpeg_2000_frame
 from dicomfs.dicom.dataset import read_elements
 from dicomfs.dicom.deflated import read_deflated
-from dicomfs.dicom.elements import Layout, PixelDataElement, read_file_meta, read_layout
+from dicomfs.dicom.deidentify import Deidentifier, without_own_uids
+from dicomfs.dicom.elements import (
+    PER_FRAME_GROUPS,
+    Layout,
+    PixelDataElement,
+    read_file_meta,
+    read_layout,
+)
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.frames import read_first_frame, read_last_frame
 from dicomfs.dicom.header import Header, header_of
@@ -22,6 +29,7 @@ from dicomfs.dicom.instance import Instance, Stranger
 from dicomfs.dicom.json_model import measure_json
 from dicomfs.dicom.json_parts import json_bulk, json_ranges, with_per_frame
 from dicomfs.dicom.per_frame import FrameItems, read_frame_items
+from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.dicom.steps import Range, Steps
 from dicomfs.dicom.uids import SHOWN_SOP_CLASSES, TransferSyntax, is_jpip
 from dicomfs.errors import LimitExceededError, MalformedDicomError, RejectedError
@@ -35,11 +43,16 @@ _FRAME_BYTES = 2  # for each pixel that may be decoded: of a longer frame only t
 
 
 def read_instance(
-    object_size: int, limits: Limits = DEFAULT_LIMITS, *, inflated: bool = False
+    object_size: int,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    inflated: bool = False,
+    profile: Profile | None = None,
 ) -> Steps[Instance | Stranger]:
     """Read the facts of a DICOM object of `object_size` bytes.
 
     inflated : a data set that its meta information calls deflated is so no longer
+    profile : how to de-identify the data set before anything is made of it; None for not at all
 
     Raises NotDicomError for what is no DICOM object, DeflatedDataSetError for a slide that has to
     be inflated first, and other DicomErrors for one that cannot be read.
@@ -47,12 +60,17 @@ def read_instance(
     if not inflated:
         start, transfer_syntax = yield from read_file_meta(object_size)
         if transfer_syntax == TransferSyntax.DEFLATED:
-            return Stranger((yield from read_deflated(object_size, start, limits)))
+            return Stranger((yield from read_deflated(object_size, start, limits, profile)))
     layout = yield from read_layout(object_size, limits)
     parts = []
     for span in layout.header:
         parts.append((yield span))
     dataset = read_elements(b"".join(parts), layout.encoding)
+    deidentifier = None
+    if profile is not None:
+        deidentifier = Deidentifier(dataset, profile)
+        dataset = deidentifier.top()
+        layout = without_own_uids(layout)
     header = header_of(dataset, layout.encoding, {})
     if header.sop_class_uid not in SHOWN_SOP_CLASSES:
         return Stranger(header)
@@ -70,10 +88,15 @@ def read_instance(
         items = None
     if items is not None:
         first = read_elements(items.first_item, layout.encoding)
+        if deidentifier is not None:
+            first = deidentifier.item(first)
+            items = deidentifier.frame_items(items)
         header = header_of(dataset, layout.encoding, first)
     for span in json_ranges(layout)[len(layout.header) :]:
         dataset = with_per_frame(dataset, layout, (yield span))
-    json = measure_json(dataset, json_bulk(layout))
+    if deidentifier is not None and PER_FRAME_GROUPS in dataset:
+        dataset[PER_FRAME_GROUPS] = deidentifier.per_frame(dataset[PER_FRAME_GROUPS])
+    json = measure_json(dataset, json_bulk(layout) if deidentifier is None else ())
     instance = Instance(header, layout, items, None, json=json)
     return (yield from _look_at_frames(instance, limits))
 

@@ -56,7 +56,9 @@ def _extents(table: ExtentTable, offset: int, size: int) -> tuple[int, int]:
 
 def tile_slice(table: ExtentTable, ref: int, at: int, size: int) -> tuple[int, slice]:
     """The number of the tile that a TILE piece lies in, and which bytes of the tile it is."""
-    tile, start = divmod(at, table.runs[ref].tile_size)
+    run = table.runs[ref]
+    tile = run.tile_at(at)
+    start = at - run.start_of(tile)
     return tile, slice(start, start + size)
 
 

@@ -7,6 +7,7 @@ so the zeros behind it do no harm, and the size of the file is known without the
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,9 +17,10 @@ import numpy as np
 from dicomfs.dicom.codestream import Codec
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.steps import Steps
-from dicomfs.errors import DamagedFrameError
-from dicomfs.extents import ExtentTableBuilder, TileRun
+from dicomfs.errors import DamagedFrameError, DicomfsError
+from dicomfs.extents import AnyRun, ExtentTableBuilder, SlotRun, TileRun
 from dicomfs.limits import Limits
+from dicomfs.reading.clean_frames import FrameCleaner, Slots
 from dicomfs.reading.painter import PicturePainter
 from dicomfs.reading.virtual_file import Resolved, SourceRange, VirtualFile
 from dicomfs.slide.model import Level, Slide
@@ -30,15 +32,29 @@ _QUALITIES = (92, 80, 60, 30, 5)
 
 
 def jpeg_file(
-    slide: Slide, kind: str, objects: Sequence[SourceObject], limits: Limits
+    slide: Slide,
+    kind: str,
+    objects: Sequence[SourceObject],
+    limits: Limits,
+    *,
+    clean: bool = False,
 ) -> VirtualFile:
     """The virtual JPEG file of an associated image.
 
     objects : the source objects of `slide.instances`
+    clean : show of a frame no more than its pixels need
     """
     level = slide.associated[kind]
     members = tuple(objects[member] for member in level.members)
     frames = slide.instances[level.members[0]].single_frame
+    if frames is not None and _is_a_file(level) and frames.ranges(0) and clean:
+        slots = Slots(0, np.zeros(1, np.int64), array("q", [0, int(frames.lengths[0])]))
+        cleaner = FrameCleaner(slide, level.members, {0: frames}, {0: slots})
+        builder = ExtentTableBuilder()
+        builder.tiles(SlotRun(0, slots.starts))
+        table = builder.build()
+        resolved = Resolved(table, cleaner, table.nbytes + cleaner.nbytes)
+        return VirtualFile(table, members, _KnownResolver(resolved))
     if frames is not None and _is_a_file(level) and frames.ranges(0):
         builder = ExtentTableBuilder()
         for offset, size in frames.ranges(0):
@@ -66,19 +82,19 @@ class _JpegPainter:
     def __init__(self, painter: PicturePainter) -> None:
         self._painter = painter
 
-    def inputs(self, run: TileRun, tile: int) -> Sequence[SourceRange]:
+    def inputs(self, run: AnyRun, tile: int) -> Sequence[SourceRange]:
         """The frames of the picture."""
         return self._painter.inputs(run, tile)
 
-    def paint(self, run: TileRun, tile: int, chunks: Sequence[bytes]) -> bytes:
+    def paint(self, run: AnyRun, tile: int, chunks: Sequence[bytes]) -> bytes:
         """The encoded picture, zeros behind it."""
         samples = self._painter.samples(run, tile, chunks)
         if samples.dtype != np.uint8:
             samples = (samples.astype(np.uint16) >> 8).astype(np.uint8)
         for quality in _QUALITIES:
             data = bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(samples), level=quality))
-            if len(data) <= run.tile_size:
-                return data.ljust(run.tile_size, b"\0")
+            if len(data) <= run.size_of(tile):
+                return data.ljust(run.size_of(tile), b"\0")
         raise DamagedFrameError("an associated image does not fit its JPEG file")
 
 
@@ -106,3 +122,23 @@ class _JpegResolver:
         builder.tiles(self.run)
         table = builder.build()
         return Resolved(table, _JpegPainter(painter), table.nbytes + painter.nbytes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _KnownResolver:
+    """Of a file of which everything is known."""
+
+    resolved: Resolved
+
+    @property
+    def files(self) -> Sequence[int]:
+        """No frame table is needed."""
+        return ()
+
+    def frames(self, file: int) -> Steps[FrameTable]:
+        """There is none to be read."""
+        raise DicomfsError("this image needs no frame table")
+
+    def resolve(self, tables: Mapping[int, FrameTable]) -> Resolved:
+        """What was known before."""
+        return self.resolved

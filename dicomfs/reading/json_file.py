@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dicomfs.dicom.deidentify import deidentify
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.instance import Instance
 from dicomfs.dicom.json_model import instance_json
 from dicomfs.dicom.json_parts import json_bulk, json_dataset, json_ranges
+from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.dicom.steps import Steps
 from dicomfs.errors import DicomfsError
-from dicomfs.extents import ExtentTable, ExtentTableBuilder, TileRun
+from dicomfs.extents import AnyRun, ExtentTable, ExtentTableBuilder, TileRun
 from dicomfs.reading.virtual_file import Resolved, SourceRange, VirtualFile
 from dicomfs.slide.model import Slide
 from dicomfs.source.protocol import SourceObject
@@ -24,14 +26,20 @@ _START, _BETWEEN, _END = b"[\n", b",\n", b"\n]\n"
 _HELD = 2048  # bytes of memory of an instance, about
 
 
-def json_file(slide: Slide, objects: Sequence[SourceObject], uris: Sequence[str]) -> VirtualFile:
+def json_file(
+    slide: Slide,
+    objects: Sequence[SourceObject],
+    uris: Sequence[str],
+    profile: Profile | None = None,
+) -> VirtualFile:
     """The virtual file of all instances of a slide, the largest level first.
 
     objects, uris : the source objects of `slide.instances` and their URIs
+    profile : how to de-identify them, without URIs then; None for not at all
     """
     order = json_order(slide)
     instances = tuple(slide.instances[index] for index in order)
-    painter = _JsonPainter(instances, tuple(uris[index] for index in order))
+    painter = _JsonPainter(instances, tuple(uris[index] for index in order), profile)
     table = painter.table()
     resolver = _JsonResolver(Resolved(table, painter, table.nbytes + _HELD * len(order)))
     return VirtualFile(table, tuple(objects[index] for index in order), resolver)
@@ -49,6 +57,7 @@ class _JsonPainter:
 
     instances: tuple[Instance, ...]
     uris: tuple[str, ...]
+    profile: Profile | None
 
     def table(self) -> ExtentTable:
         """The file: each object is one tile."""
@@ -57,19 +66,22 @@ class _JsonPainter:
         for number, (instance, uri) in enumerate(zip(self.instances, self.uris, strict=True)):
             if number:
                 builder.literal(_BETWEEN)
-            builder.tiles(TileRun(number, instance.json.with_uri(uri), 1))
+            size = instance.json.with_uri(uri if self.profile is None else "")
+            builder.tiles(TileRun(number, size, 1))
         builder.literal(_END)
         return builder.build()
 
-    def inputs(self, run: TileRun, tile: int) -> Sequence[SourceRange]:
+    def inputs(self, run: AnyRun, tile: int) -> Sequence[SourceRange]:
         """The header of the instance."""
         layout = self.instances[run.key].layout
         return [SourceRange(run.key, span.offset, span.size) for span in json_ranges(layout)]
 
-    def paint(self, run: TileRun, tile: int, chunks: Sequence[bytes]) -> bytes:
+    def paint(self, run: AnyRun, tile: int, chunks: Sequence[bytes]) -> bytes:
         """The object of the instance."""
         layout = self.instances[run.key].layout
         dataset = json_dataset(layout, chunks)
+        if self.profile is not None:
+            return instance_json(deidentify(dataset, self.profile))
         return instance_json(dataset, json_bulk(layout), self.uris[run.key])
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.errors import DamagedFrameError
-from dicomfs.extents import TileRun
+from dicomfs.extents import AnyRun
 from dicomfs.limits import Limits
 from dicomfs.reading.decode import Samples, decode_frame
 from dicomfs.reading.virtual_file import SourceRange
@@ -71,15 +71,15 @@ class PicturePainter:
         grids = sum(grid.frames.nbytes + grid.members.nbytes for grid in self._grids.values())
         return grids + sum(table.nbytes for _, table in self._tables.values())
 
-    def inputs(self, run: TileRun, tile: int) -> Sequence[SourceRange]:
+    def inputs(self, run: AnyRun, tile: int) -> Sequence[SourceRange]:
         """The ranges of all fragments of all frames under a tile."""
         return [part for patch in self._patches(run, tile) for part in patch.ranges]
 
-    def paint(self, run: TileRun, tile: int, chunks: Sequence[bytes]) -> bytes:
+    def paint(self, run: AnyRun, tile: int, chunks: Sequence[bytes]) -> bytes:
         """Decode the frames and put them together."""
         return self.samples(run, tile, chunks).tobytes()
 
-    def samples(self, run: TileRun, tile: int, chunks: Sequence[bytes]) -> Samples:
+    def samples(self, run: AnyRun, tile: int, chunks: Sequence[bytes]) -> Samples:
         """The samples of a tile, shape (height, width) or (height, width, 3)."""
         picture = self._pictures[run.key]
         left, top, width, height = self._region(picture, tile)
@@ -117,7 +117,7 @@ class PicturePainter:
         width, height = picture.tile_width, picture.tile_height
         return across * width, down * height, width, height
 
-    def _patches(self, run: TileRun, tile: int) -> list[_Patch]:
+    def _patches(self, run: AnyRun, tile: int) -> list[_Patch]:
         """The frames under a tile, those on top last."""
         picture = self._pictures[run.key]
         level = picture.level
@@ -132,7 +132,7 @@ class PicturePainter:
         return list(self._off_grid(picture, (left, top, right, bottom)))
 
     def _on_grid(
-        self, run: TileRun, level: Level, box: tuple[int, int, int, int]
+        self, run: AnyRun, level: Level, box: tuple[int, int, int, int]
     ) -> Iterator[_Patch]:
         left, top, right, bottom = box
         grid = self._grids[run.key]

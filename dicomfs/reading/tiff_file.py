@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.steps import Steps
+from dicomfs.extents import SlotRun
 from dicomfs.limits import Limits
+from dicomfs.reading.clean_frames import FrameCleaner, Slots, slots_of
 from dicomfs.reading.painter import PicturePainter
 from dicomfs.reading.virtual_file import Resolved, VirtualFile
 from dicomfs.source.protocol import SourceObject
@@ -16,10 +18,14 @@ from dicomfs.tiff.plan import TiffPlan
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TiffResolver:
-    """Resolves a `TiffPlan`; see `dicomfs.reading.virtual_file.Resolver`."""
+    """Resolves a `TiffPlan`; see `dicomfs.reading.virtual_file.Resolver`.
+
+    clean : show of frames no more than their pixels need
+    """
 
     plan: TiffPlan
     limits: Limits
+    clean: bool = False
 
     @property
     def files(self) -> Sequence[int]:
@@ -32,11 +38,30 @@ class TiffResolver:
 
     def resolve(self, tables: Mapping[int, FrameTable]) -> Resolved:
         """The plan with all frame tables in place."""
-        table = self.plan.resolve(tables)
-        if not self.plan.runs:
-            return Resolved(table, None, table.nbytes)
+        slots = self._slots(tables) if self.clean else {}
+        runs = {file: (one.start, SlotRun(file, one.starts)) for file, one in slots.items()}
+        table = self.plan.resolve(tables, runs)
+        painter = self._painter(tables) if self.plan.runs else None
+        held = table.nbytes + (painter.nbytes if painter is not None else 0)
+        if not slots:
+            return Resolved(table, painter, held)
+        cleaner = FrameCleaner(self.plan.slide, self.plan.members, tables, slots, painter)
+        return Resolved(table, cleaner, held + cleaner.nbytes)
+
+    def _slots(self, tables: Mapping[int, FrameTable]) -> dict[int, Slots]:
+        """The frames of encapsulated pixel data that the TIFF shows as they are."""
+        found: dict[int, Slots] = {}
+        for span in self.plan.spans.values():
+            file = self.plan.members.index(span.member)
+            if self.plan.slide.instances[span.member].encapsulated:
+                slots = slots_of(tables[file], span.at + span.size)
+                if slots is not None:
+                    found[file] = slots
+        return found
+
+    def _painter(self, tables: Mapping[int, FrameTable]) -> PicturePainter:
         pictures = [run.picture for run in self.plan.runs.values()]
-        painter = PicturePainter(
+        return PicturePainter(
             self.plan.slide,
             pictures,
             self.plan.members,
@@ -44,13 +69,15 @@ class TiffResolver:
             self.limits,
             blank_damaged=self.plan.blank_damaged,
         )
-        return Resolved(table, painter, table.nbytes + painter.nbytes)
 
 
-def tiff_file(plan: TiffPlan, objects: Sequence[SourceObject], limits: Limits) -> VirtualFile:
+def tiff_file(
+    plan: TiffPlan, objects: Sequence[SourceObject], limits: Limits, *, clean: bool = False
+) -> VirtualFile:
     """The virtual file of a plan.
 
     objects : the source objects of `plan.slide.instances`, in their order
+    clean : show of frames no more than their pixels need
     """
     members = tuple(objects[member] for member in plan.members)
-    return VirtualFile(plan.table, members, TiffResolver(plan, limits))
+    return VirtualFile(plan.table, members, TiffResolver(plan, limits, clean))

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from dicomfs.errors import DamagedFrameError, DicomfsError
-from dicomfs.extents import TileRun
+from dicomfs.extents import AnyRun
 from dicomfs.limits import Limits
 from dicomfs.reading.virtual_file import Resolved, SourceRange, TilePainter
 from dicomfs.source.protocol import Source, SourceObject
@@ -40,7 +40,7 @@ class TileOrder:
             raise DicomfsError("a virtual file has tiles to be made, and nobody who makes them")
         self._objects = objects
         self._painter: TilePainter = resolved.painter
-        self._run: TileRun = resolved.table.runs[run]
+        self._run: AnyRun = resolved.table.runs[run]
         self._tile = tile
         self.ranges: Sequence[SourceRange] = self._painter.inputs(self._run, tile)
         if self.size > _PIXEL_BYTES * limits.tile_pixels:
@@ -79,8 +79,7 @@ class TileOrder:
         """Make the tile, when a decoder is free.  Takes its time."""
         with decoders:
             data = self._painter.paint(self._run, self._tile, chunks)
-        if len(data) != self._run.tile_size:
-            raise DamagedFrameError(
-                f"a tile has {len(data)} bytes where {self._run.tile_size} were expected"
-            )
+        size = self._run.size_of(self._tile)
+        if len(data) != size:
+            raise DamagedFrameError(f"a tile has {len(data)} bytes where {size} were expected")
         return data

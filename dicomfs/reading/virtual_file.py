@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.steps import Steps
-from dicomfs.extents import ExtentTable, TileRun
+from dicomfs.extents import AnyRun, ExtentTable
 from dicomfs.source.protocol import SourceObject
+
+if TYPE_CHECKING:
+    from dicomfs.dicom.frame_table import FrameTable
 
 
 class SourceRange(NamedTuple):
@@ -26,11 +28,11 @@ class SourceRange(NamedTuple):
 class TilePainter(Protocol):
     """Makes the tiles of a virtual file.  Tiles are numbered from 0 in each run."""
 
-    def inputs(self, run: TileRun, tile: int) -> Sequence[SourceRange]:
+    def inputs(self, run: AnyRun, tile: int) -> Sequence[SourceRange]:
         """What has to be read to make a tile.  Quick: called on the event loop."""
 
-    def paint(self, run: TileRun, tile: int, chunks: Sequence[bytes]) -> bytes:
-        """Make a tile of the bytes that `inputs` asked for: exactly `run.tile_size` bytes.
+    def paint(self, run: AnyRun, tile: int, chunks: Sequence[bytes]) -> bytes:
+        """Make a tile of the bytes that `inputs` asked for: exactly `run.size_of(tile)` bytes.
 
         Takes its time: called in a worker thread.  Raises DamagedFrameError.
         """

@@ -21,6 +21,7 @@ from dicomfs.errors import LimitExceededError, MalformedDicomError, SourceError
 from dicomfs.limits import Limits
 from dicomfs.source.local import LocalDirectory
 from dicomfs.source.protocol import Identity, Problem, SourceObject, SourceStats, printable
+from dicomfs.source.sealed import SealedDirectory
 
 T = TypeVar("T")
 
@@ -33,7 +34,9 @@ class InflatingSource:
     inner : the source; cache : the directory of the copies, made when it is needed
     """
 
-    def __init__(self, inner: LocalDirectory, cache: Path, limits: Limits) -> None:
+    def __init__(
+        self, inner: LocalDirectory | SealedDirectory, cache: Path, limits: Limits
+    ) -> None:
         self._inner = inner
         self._cache = cache
         self._limits = limits
@@ -49,6 +52,10 @@ class InflatingSource:
     def problems(self) -> tuple[Problem, ...]:
         """What the source inside could not list."""
         return self._inner.problems
+
+    def key(self, path: str) -> str:
+        """The key of what lies at a path below the root; see `ScannableSource.key`."""
+        return self._inner.key(path)
 
     def objects(self, below: str = "") -> Iterator[SourceObject]:
         """The objects of the source inside; see `Source.objects`."""

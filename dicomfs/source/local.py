@@ -24,6 +24,7 @@ from dicomfs.source.beneath import folder_of, open_file
 from dicomfs.source.drive import drive
 from dicomfs.source.handles import Handle, HandleTable
 from dicomfs.source.listing import identity_of, list_files
+from dicomfs.source.listing_apart import list_many
 from dicomfs.source.oserrors import changed, source_error
 from dicomfs.source.page_cache import inline_flags
 from dicomfs.source.protocol import Problem, SourceObject, SourceStats, printable
@@ -62,6 +63,10 @@ class LocalDirectory:
         key = os.path.relpath(os.path.realpath(path), self._root)
         return None if key.split("/")[0] == ".." else key
 
+    def key(self, path: str) -> str:
+        """The key of what lies at a path relative to the root: that path."""
+        return path
+
     def objects(self, below: str = "") -> Iterator[SourceObject]:
         """List the files.  What could not be listed is in `problems` when the iterator ends.
 
@@ -71,8 +76,10 @@ class LocalDirectory:
         Raises SourceError where the root cannot be listed.
         """
         problems: list[Problem] = []
-        yield from list_files(self._root, self._exclude, problems.append, below)
-        if not below:
+        if below:
+            yield from list_files(self._root, self._exclude, problems.append, below)
+        else:
+            yield from list_many(self._root, self._exclude, problems.append)
             self.problems = tuple(problems)
 
     def uri(self, obj: SourceObject) -> str:

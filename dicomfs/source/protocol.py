@@ -120,6 +120,9 @@ class ScannableSource(Source, Protocol):
     def problems(self) -> tuple[Problem, ...]:
         """What could not be listed the last time."""
 
+    def key(self, path: str) -> str:
+        """The key of what lies at a path relative to the root, parts separated by "/"."""
+
     def objects(self, below: str = "") -> Iterator[SourceObject]:
         """List objects; see `Source.objects`.
 

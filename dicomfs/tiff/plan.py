@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicomfs.dicom.frame_table import FrameTable
-from dicomfs.extents import ExtentTable, ExtentTableBuilder, TileRun
+from dicomfs.extents import ExtentTable, ExtentTableBuilder, SlotRun, TileRun
 from dicomfs.slide.model import Slide
 from dicomfs.tiff.blank import absent_colour, blank_tile
 from dicomfs.tiff.directory import Directory, Header, Hole, lay_out
@@ -85,10 +85,16 @@ class TiffPlan:
         """Bytes of the virtual file."""
         return self.table.size
 
-    def resolve(self, tables: Mapping[int, FrameTable]) -> ExtentTable:
+    def resolve(
+        self,
+        tables: Mapping[int, FrameTable],
+        slots: Mapping[int, tuple[int, SlotRun]] | None = None,
+    ) -> ExtentTable:
         """The complete table.
 
         tables : frame tables by position in `members`
+        slots : for members, by position, whose frames are made when they are read: where the first
+            one lies in its file, and the run of all; their other bytes are zeros
         """
         by_member = {self.members[file]: table for file, table in tables.items()}
         arrays: dict[tuple[int, str], bytes] = {}
@@ -104,7 +110,11 @@ class TiffPlan:
             head.append(part if isinstance(part, bytes) else arrays[part.key])
         builder.literal(b"".join([*head, *self.blank_bytes]))
         for span in self.spans.values():
-            _add_span(builder, self.members.index(span.member), span, by_member[span.member])
+            file = self.members.index(span.member)
+            if slots is not None and file in slots:
+                _add_slots(builder, span, *slots[file])
+            else:
+                _add_span(builder, file, span, by_member[span.member])
         for run in self.runs.values():
             builder.zeros(run.base - builder.size)
             builder.tiles(run.tiles)
@@ -162,6 +172,14 @@ def _add_span(builder: ExtentTableBuilder, file: int, span: Span, table: FrameTa
     sizes.append(max(0, min(table.span_end, span.at + span.size) - position))
     ats.append(position)
     builder.scattered(file, np.array(sizes, np.int64), np.array(ats, np.int64))
+    builder.zeros(start + span.size - builder.size)
+
+
+def _add_slots(builder: ExtentTableBuilder, span: Span, first: int, run: SlotRun) -> None:
+    """Append a member's frames as tiles that are made, and zeros before and behind them."""
+    start = builder.size
+    builder.zeros(first - span.at)
+    builder.tiles(run)
     builder.zeros(start + span.size - builder.size)
 
 

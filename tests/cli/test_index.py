@@ -115,8 +115,8 @@ def test_a_file_that_is_the_end_of_its_parser_is_rejected(
         "sys.path.insert(0, sys.argv[-1])\n"
         "from dicomfs.catalog import looking, worker\n"
         "look_at = looking.look_at\n"
-        "looking.look_at = lambda source, obj, limits: (\n"
-        "    os._exit(9) if 'deadly' in obj.key else look_at(source, obj, limits))\n"
+        "looking.look_at = lambda source, obj, *more: (\n"
+        "    os._exit(9) if 'deadly' in obj.key else look_at(source, obj, *more))\n"
         "worker.main(sys.argv[-3], sys.argv[-2])\n"
     )
     started: list[float] = []

@@ -14,7 +14,7 @@ import numpy as np
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.steps import Range, Steps, run_on_bytes
 from dicomfs.errors import DamagedFrameError, DicomfsError, ShortReadError
-from dicomfs.extents import ExtentTable, ExtentTableBuilder, TileRun
+from dicomfs.extents import AnyRun, ExtentTable, ExtentTableBuilder, TileRun
 from dicomfs.reading.virtual_file import Resolved, SourceRange, VirtualFile
 from dicomfs.source.protocol import Identity, SourceObject, SourceStats
 
@@ -94,10 +94,10 @@ class MemorySource:
                 self.waiting[key] -= 1
 
 
-def painted(run: TileRun, tile: int, chunks: Sequence[bytes]) -> bytes:
+def painted(run: AnyRun, tile: int, chunks: Sequence[bytes]) -> bytes:
     """What `Painter` makes of its input: any function of all its arguments will do."""
     seed = b"".join(chunks) + bytes([run.key, tile % 251])
-    return (seed[::-1] * (run.tile_size // len(seed) + 1))[: run.tile_size]
+    return (seed[::-1] * (run.size_of(tile) // len(seed) + 1))[: run.tile_size]
 
 
 @dataclass
@@ -116,11 +116,11 @@ class Painter:
     most_at_work: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def inputs(self, run: TileRun, tile: int) -> list[SourceRange]:
+    def inputs(self, run: AnyRun, tile: int) -> list[SourceRange]:
         first = SourceRange(tile % self.files, 7 * (tile % 50), 40)
         return [first, SourceRange((tile + 1) % self.files, 100 + run.key, 30)]
 
-    def paint(self, run: TileRun, tile: int, chunks: Sequence[bytes]) -> bytes:
+    def paint(self, run: AnyRun, tile: int, chunks: Sequence[bytes]) -> bytes:
         with self.lock:
             self.painted[run.key, tile] += 1
             self.at_work += 1

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from dicomfs.errors import DamagedFrameError, DicomfsError, SourceError
-from dicomfs.extents import ExtentTableBuilder, TileRun
+from dicomfs.extents import AnyRun, ExtentTableBuilder, TileRun
 from dicomfs.limits import DEFAULT_LIMITS
 from dicomfs.reading.reader import Reader
 from dicomfs.reading.virtual_file import SourceRange, VirtualFile
@@ -129,7 +129,7 @@ def test_kept_tiles_stay_within_the_bound() -> None:
             assert reader.stats().decoded.nbytes <= 3500
 
     trio.run(main)
-    assert reader.stats().decoded == (3, 3000)
+    assert reader.stats().decoded[:2] == (3, 3000)
     assert reader.stats().tiles_painted == 11
 
 
@@ -145,7 +145,7 @@ def test_a_tile_larger_than_the_bound_is_kept_while_it_is_read() -> None:
 
     trio.run(main)
     assert painter.painted == {(3, 0): 1, (3, 1): 1}
-    assert reader.stats().decoded == (1, 1000)
+    assert reader.stats().decoded[:2] == (1, 1000)
 
 
 def test_equal_tiles_of_different_files_are_different() -> None:
@@ -209,7 +209,7 @@ class Greedy(Painter):
 
     wanted: int = 0
 
-    def inputs(self, run: TileRun, tile: int) -> list[SourceRange]:
+    def inputs(self, run: AnyRun, tile: int) -> list[SourceRange]:
         return [SourceRange(0, 0, self.wanted)]
 
 
@@ -232,7 +232,7 @@ def test_frames_without_measure_are_not_read() -> None:
 class Broken(Painter):
     """Has a mistake in it."""
 
-    def paint(self, run: TileRun, tile: int, chunks: Sequence[bytes]) -> bytes:
+    def paint(self, run: AnyRun, tile: int, chunks: Sequence[bytes]) -> bytes:
         raise ZeroDivisionError("division by zero")
 
 
