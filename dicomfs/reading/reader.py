@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import trio
 
-from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.errors import DicomfsError, SourceTimeoutError
 from dicomfs.extents import ExtentTable, Kind, Piece, plan_read, total
 from dicomfs.limits import DEFAULT_LIMITS, MIB, Limits
@@ -39,6 +38,9 @@ from dicomfs.reading.single_flight import MadeOnce, landed
 from dicomfs.reading.tiles import TileOrder
 from dicomfs.reading.virtual_file import Resolved, Resolver, VirtualFile
 from dicomfs.source.protocol import Source, SourceObject
+
+if TYPE_CHECKING:
+    from dicomfs.dicom.frame_table import FrameTable
 
 _INLINE_BYTES = 4 * MIB
 """Reads larger than this are not worth a try on the event loop: copying takes milliseconds."""
