@@ -171,6 +171,8 @@ def _read_jpeg_2000(head: bytes) -> CodeStream | None:
     components = int.from_bytes(head[40:42], "big")
     if size < 38 + 3 * components or len(head) < 42 + 3 * components or not components:
         return None
+    if x1 <= x0 or y1 <= y0:
+        return None
     depth = head[42]
     steps = [(head[43 + 3 * i], head[44 + 3 * i]) for i in range(components)]
     sampling = (1, 1)
