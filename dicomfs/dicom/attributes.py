@@ -17,7 +17,7 @@ from functools import cache
 from pydicom import charset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-from dicomfs.dicom.dataset import DataSet, read_items
+from dicomfs.dicom.dataset import DataSet, Element, read_items
 from dicomfs.errors import MalformedDicomError
 
 _PN_DELIMITERS = {0x5E, 0x3D, 0x5C}  # where an escape sequence is reset, PS3.5 6.1.2.5.3
@@ -31,7 +31,8 @@ class Attributes:
 
     def __init__(self, dataset: DataSet, encodings: list[str] | None = None) -> None:
         self._dataset = dataset
-        self._encodings = encodings if encodings is not None else encodings_of(dataset)
+        self.encodings = encodings if encodings is not None else encodings_of(dataset)
+        """Python names of what text is encoded in."""
 
     def __contains__(self, keyword: str) -> bool:
         return _tag(keyword) in self._dataset
@@ -47,6 +48,10 @@ class Attributes:
     def _little_endian(self, keyword: str) -> bool:
         return not self._dataset[_tag(keyword)].encoding.big_endian
 
+    def element(self, keyword: str) -> Element | None:
+        """The element as it is."""
+        return self._dataset.get(_tag(keyword))
+
     def texts(self, keyword: str) -> tuple[str, ...]:
         """All values as text, stripped; empty ones included as ""."""
         vr, value = self._raw(keyword)
@@ -54,7 +59,7 @@ class Attributes:
             return ()
         if vr in _BINARY:
             return tuple(f"{number:g}" for number in self.floats(keyword))
-        text = decode_text(value.rstrip(b"\0 "), self._encodings, vr)
+        text = decode_text(value.rstrip(b"\0 "), self.encodings, vr)
         parts = [text] if vr in ("LT", "ST", "UT", "UR") else text.split("\\")
         cleaned = tuple(part.strip(" \0\t\r\n") for part in parts)
         return cleaned if any(cleaned) else ()
@@ -105,15 +110,20 @@ class Attributes:
         except MalformedDicomError:
             return
         for item in items:
-            yield Attributes(item, self._encodings)
+            yield Attributes(item, self.encodings)
 
     def item(self, keyword: str) -> Attributes:
         """The first item of a sequence; one without attributes where there is none."""
-        return next(self.items(keyword), Attributes({}, self._encodings))
+        return next(self.items(keyword), Attributes({}, self.encodings))
 
     def meaning(self, keyword: str) -> str:
         """Code Meaning (0008,0104) of the first item of a code sequence."""
         return self.item(keyword).text("CodeMeaning")
+
+    def meanings(self, keyword: str) -> tuple[str, ...]:
+        """Code Meanings of all items of a code sequence that have one."""
+        found = (item.text("CodeMeaning") for item in self.items(keyword))
+        return tuple(meaning for meaning in found if meaning)
 
 
 def decode_text(value: bytes, encodings: list[str], vr: str) -> str:

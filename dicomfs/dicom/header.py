@@ -16,6 +16,34 @@ from dicomfs.dicom.encoding import Encoding
 
 
 @dataclass(frozen=True, slots=True)
+class Light:
+    """How an optical path is illuminated and filtered, in words: PS3.3 C.8.12.5, C.8.17.2.1.3.
+
+    methods : meanings of the Illumination Type codes (0022,0016)
+    colour : meaning of the Illumination Color code (0048,0108)
+    illuminator : meaning of the Illuminator Type code (0048,0100)
+    lenses : (0022,0019); channels : (0022,001A)
+    condenser_power : (0048,0111)
+    light_filters, image_filters : (0022,0017), (0022,0018)
+    light_pass_nm, image_pass_nm : Filter Pass-Through Wavelength (0022,0001), (0022,0003)
+    light_band_nm, image_band_nm : both ends of the Filter Pass Band (0022,0002), (0022,0004)
+    """
+
+    methods: tuple[str, ...] = ()
+    colour: str = ""
+    illuminator: str = ""
+    lenses: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    condenser_power: float | None = None
+    light_filters: tuple[str, ...] = ()
+    image_filters: tuple[str, ...] = ()
+    light_pass_nm: float | None = None
+    image_pass_nm: float | None = None
+    light_band_nm: tuple[float, float] | None = None
+    image_band_nm: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OpticalPath:
     """An item of the Optical Path Sequence (0048,0105), PS3.3 C.8.12.5.
 
@@ -31,6 +59,7 @@ class OpticalPath:
     objective_power: float | None
     numerical_aperture: float | None
     icc_profile: bytes | None = field(repr=False)
+    light: Light = Light()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +272,26 @@ def _optical_path(item: Attributes) -> OpticalPath:
         objective_power=item.number("ObjectiveLensPower"),
         numerical_aperture=item.number("ObjectiveLensNumericalAperture"),
         icc_profile=item.binary("ICCProfile"),
+        light=Light(
+            methods=item.meanings("IlluminationTypeCodeSequence"),
+            colour=item.meaning("IlluminationColorCodeSequence"),
+            illuminator=item.meaning("IlluminatorTypeCodeSequence"),
+            lenses=item.meanings("LensesCodeSequence"),
+            channels=item.meanings("ChannelDescriptionCodeSequence"),
+            condenser_power=item.number("CondenserLensPower"),
+            light_filters=item.meanings("LightPathFilterTypeStackCodeSequence"),
+            image_filters=item.meanings("ImagePathFilterTypeStackCodeSequence"),
+            light_pass_nm=item.number("LightPathFilterPassThroughWavelength"),
+            image_pass_nm=item.number("ImagePathFilterPassThroughWavelength"),
+            light_band_nm=_band(item, "LightPathFilterPassBand"),
+            image_band_nm=_band(item, "ImagePathFilterPassBand"),
+        ),
     )
+
+
+def _band(item: Attributes, keyword: str) -> tuple[float, float] | None:
+    ends = item.floats(keyword)
+    return (ends[0], ends[1]) if len(ends) == 2 else None
 
 
 def _measures(shared: Attributes, own: Attributes, top: tuple[float, ...]) -> PixelMeasures:

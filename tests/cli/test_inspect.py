@@ -77,7 +77,7 @@ def test_the_json_is_what_lies_beside_each_slide(mixed: Path) -> None:
     with dicomfs.open_archive(mixed) as archive:
         assert content["files"] == archive.catalogue.files
         for slide in content["slides"]:
-            (name,) = [name for name, file in slide["files"].items() if file["flavour"] == "svs"]
+            (name,) = [name for name, file in slide["files"].items() if file["flavour"] in ("svs", "ome")]
             stem = name.split(".")[0]
             with archive.open(f"{slide['folder']}/{stem}.json") as file:
                 beside = json.loads(file.read())
