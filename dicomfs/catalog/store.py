@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -53,10 +52,12 @@ class Row:
     inflated: Inflated | None
 
 
-def index_path(folder: Path, source: Path) -> Path:
-    """The index of a source in a directory of indexes."""
-    real = os.path.realpath(source)
-    digest = hashlib.blake2b(os.fsencode(real), digest_size=12).hexdigest()
+def index_path(folder: Path, source: Path, variant: str = "") -> Path:
+    """The index of a source in a directory of indexes; those of its variants are others."""
+    real = os.fsencode(os.path.realpath(source))
+    if variant:
+        real += b"\0" + variant.encode()
+    digest = hashlib.blake2b(real, digest_size=12).hexdigest()
     return folder / f"{digest}.sqlite3"
 
 
@@ -261,10 +262,11 @@ class Index:
             return None
 
 
-def open_index(path: Path, *, ours: bool) -> Index:
+def open_index(path: Path, *, ours: bool, variant: str = "") -> Index:
     """Open an index, made anew where there is none, or one of another version or a damaged one.
 
     ours : whether the path is of our choosing, so that whatever lies there may be replaced
+    variant : an index of another variant is made anew as well: its facts are not for us
 
     Raises UsageError for a file of another kind that is not ours to replace.  Where no file can be
     had the index is kept in memory.
@@ -275,10 +277,10 @@ def open_index(path: Path, *, ours: bool) -> Index:
         if not ours and not _replaceable(path):
             raise UsageError(f"{path} is a file, but no index of dicomfs; choose another name")
         for _ in range(2):
-            connection = _connect(path, name)
+            connection = _connect(path, name, variant)
             if connection is not None:
                 return Index(connection, path)
-            _make(path)
+            _make(path, variant)
         raise sqlite3.DatabaseError("it is damaged as soon as it is made")
     except (OSError, sqlite3.Error) as error:
         log.warning("%s cannot be used, which costs time only: %s", name, error)
@@ -292,7 +294,7 @@ def memory_index() -> Index:
     return Index(connection, None)
 
 
-def _connect(path: Path, name: str) -> sqlite3.Connection | None:
+def _connect(path: Path, name: str, variant: str) -> sqlite3.Connection | None:
     """Open an index; None where it is damaged or of another version.
 
     Raises OSError and sqlite3.OperationalError where that cannot be told.
@@ -304,7 +306,7 @@ def _connect(path: Path, name: str) -> sqlite3.Connection | None:
         # What a power failure takes away is found out again; a damaged file is recognised.
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA trusted_schema = OFF")
-        if _is_current(connection):
+        if _is_current(connection, variant):
             return connection
         log.debug("%s is made anew", name)
     except sqlite3.OperationalError as error:
@@ -317,17 +319,17 @@ def _connect(path: Path, name: str) -> sqlite3.Connection | None:
     return None
 
 
-def _is_current(connection: sqlite3.Connection) -> bool:
+def _is_current(connection: sqlite3.Connection, variant: str) -> bool:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != _APPLICATION:
         return False
     if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
         raise sqlite3.DatabaseError("its check fails")
     row = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
-    return bool(row == (_version(),))
+    return bool(row == (_version(variant),))
 
 
-def _make(path: Path) -> None:
+def _make(path: Path, variant: str) -> None:
     """Put an empty index in the place of whatever is there.
 
     A process that has the old file open keeps it: it is removed, not written to.
@@ -338,7 +340,7 @@ def _make(path: Path) -> None:
     connection = sqlite3.connect(fresh, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        _fill(connection)
+        _fill(connection, variant)
     finally:
         connection.close()
     for old in (f"{path}-wal", f"{path}-shm"):
@@ -347,10 +349,11 @@ def _make(path: Path) -> None:
     fresh.replace(path)
 
 
-def _fill(connection: sqlite3.Connection) -> None:
+def _fill(connection: sqlite3.Connection, variant: str = "") -> None:
     connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-    connection.executescript(resources.files(__package__).joinpath("index.sql").read_text("utf-8"))
-    connection.execute("INSERT INTO meta VALUES ('version', ?)", (_version(),))
+    schema = Path(__file__).with_name("index.sql")
+    connection.executescript(schema.read_text("utf-8"))
+    connection.execute("INSERT INTO meta VALUES ('version', ?)", (_version(variant),))
 
 
 def _replaceable(path: Path) -> bool:
@@ -366,16 +369,16 @@ def _head(path: Path) -> bytes:
         return file.read(72)
 
 
-def _version() -> str:
-    return f"{_FORMAT} {__version__} {code_digest(*_READERS_OF_FACTS)}"
+def _version(variant: str) -> str:
+    return f"{_FORMAT} {__version__} {code_digest(*_READERS_OF_FACTS)} {variant}".rstrip()
 
 
 def code_digest(*packages: str) -> str:
     """Changes with the code of packages of dicomfs, which what they have found is as good as."""
     digest = hashlib.blake2b(digest_size=8)
-    root = resources.files("dicomfs")
+    root = Path(__file__).parents[1]
     for package in packages:
-        for file in sorted(root.joinpath(package).iterdir(), key=lambda entry: entry.name):
+        for file in sorted(root.joinpath(package).iterdir()):
             if file.name.endswith((".py", ".sql")):
                 digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
