@@ -11,7 +11,6 @@ import stat
 import subprocess
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib import metadata
 from pathlib import Path
 
 from dicomfs.fuse.prerequisites import fusermount, others_allowed
@@ -128,4 +127,6 @@ def _pyfuse3() -> Finding:
             f"pyfuse3 cannot be loaded: {error}",
             "Install the system packages fuse3 and libfuse3-3, then `pip install pyfuse3`.",
         )
+    from importlib import metadata  # here, because it takes as long as many a command
+
     return Finding("pyfuse3", State.OK, f"pyfuse3 {metadata.version('pyfuse3')}")
