@@ -7,10 +7,11 @@ files.  Must not know FUSE.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from hashlib import blake2b
-from importlib.metadata import version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from dicomfs.catalog.catalogue import Rejection
@@ -30,8 +31,8 @@ from dicomfs.vfs.listing import (
     json_bytes,
     record_of,
 )
-from dicomfs.vfs.opening import HeldFile, Opener
 from dicomfs.vfs.live import LiveFile
+from dicomfs.vfs.opening import HeldFile, Opener
 from dicomfs.vfs.options import LayoutOptions
 from dicomfs.vfs.tree import Changes, Entry, build
 
@@ -65,7 +66,7 @@ class Shelf:
         self._limits = limits
         self._about = about
         self._folders = Folders(self._slide_entries)
-        self._troubled: set[str] = set()  # series of which something is not shown
+        self._troubled: dict[str, tuple[Rejection, ...]] = {}  # what of a series is not shown
         self._slides = 0
         self._newest = 0
         self._numbers: dict[str, Any] = dict(about)
@@ -74,7 +75,7 @@ class Shelf:
         self._status: LiveFile | None = None
         self._code = code_digest(*_PACKAGES)
         root = collection.source.uri(SourceObject("", Identity(0, 0, 0, 0)))  # is in the JSON
-        self._key = f"{self._code} {options} {version('imagecodecs')} {root}"
+        self._key = f"{self._code} {options} {_decoders()} {root}"
         self._opener = Opener(collection, options, limits)
 
     # ------------------------------------------------------------ what is shown
@@ -82,9 +83,8 @@ class Shelf:
     @property
     def rejected(self) -> tuple[Rejection, ...]:
         """Everything that is not shown."""
-        held = self._folders.held
-        listings = (held[series].listing() for series in self._order(self._troubled))
-        return (*self.collection.rejections(), *(r for one in listings for r in one.rejected))
+        troubled = sorted(self._troubled.values(), key=lambda some: some[0].files[0].split("/"))
+        return (*self.collection.rejections(), *(one for some in troubled for one in some))
 
     def status(self) -> dict[str, Any]:
         """Numbers of what is shown and what is not."""
@@ -171,10 +171,9 @@ class Shelf:
                 before = self._folders.held.get(series)
                 self._slides -= len(before.head.slides) if before is not None else 0
                 self._slides += len(held.head.slides) if held is not None else 0
+                self._troubled.pop(series, None)
                 if held is not None and held.head.troubled:
-                    self._troubled.add(series)
-                else:
-                    self._troubled.discard(series)
+                    self._troubled[series] = held.listing().rejected
             gone, folders = self._folders.change(listings)
             self._newest = max((folder.mtime_ns for folder in folders), default=self._newest)
             return self.tree.replace(gone, [*folders, *self._about_entries()])
@@ -204,6 +203,18 @@ class Shelf:
         digest = blake2b(data, digest_size=16).hexdigest()
         file = VirtualFile(literal_table(data), (), None)
         return Entry((_ABOUT, name), file, self._newest, digest)
+
+
+def _decoders() -> str:
+    """Changes when imagecodecs, which makes some of the bytes, is another one.
+
+    Neither imported nor asked of its metadata: both take longer than all the rest of the start.
+    """
+    found = find_spec("imagecodecs")
+    assert found is not None
+    assert found.origin is not None
+    state = os.stat(found.origin)
+    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 def _as_json(rejection: Rejection) -> dict[str, Any]:
