@@ -8,12 +8,13 @@ from dicomfs.version import __version__
 
 if TYPE_CHECKING:
     from dicomfs.archive import Archive, open_archive
+    from dicomfs.dicom.pseudonyms import Profile
 
-__all__ = ["Archive", "__version__", "open_archive"]
+__all__ = ["Archive", "Profile", "__version__", "open_archive"]
 
 
 def __getattr__(name: str) -> Any:
-    """`Archive` and `open_archive`, imported when they are asked for.
+    """`Archive`, `Profile` and `open_archive`, imported when they are asked for.
 
     They bring numpy and pydicom, which `dicomfs unmount` has no use for and which start threads
     that `dicomfs mount` must not have when it forks.
@@ -22,4 +23,8 @@ def __getattr__(name: str) -> Any:
         from dicomfs import archive
 
         return getattr(archive, name)
+    if name == "Profile":
+        from dicomfs.dicom.pseudonyms import Profile
+
+        return Profile
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

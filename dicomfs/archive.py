@@ -22,13 +22,14 @@ import platformdirs
 from dicomfs.catalog.collection import Collection, Progress
 from dicomfs.catalog.follow import Follower
 from dicomfs.catalog.parsing import Place
-from dicomfs.catalog.store import Index, index_path, open_index
+from dicomfs.catalog.store import Index, index_path, memory_index, open_index
+from dicomfs.dicom.pseudonyms import SHORTEST_KEY, Profile
 from dicomfs.errors import DamagedFrameError, DicomfsError, UsageError
 from dicomfs.limits import DEFAULT_LIMITS, Limits
 from dicomfs.reading.reader import Reader
 from dicomfs.reading.virtual_file import VirtualFile
+from dicomfs.source.directory import local_source
 from dicomfs.source.inflating import InflatingSource
-from dicomfs.source.local import LocalDirectory
 from dicomfs.version import __version__
 from dicomfs.vfs.nodes import Directory, File, Node
 from dicomfs.vfs.options import LayoutOptions
@@ -50,11 +51,19 @@ def cache_directory() -> Path:
     return Path(platformdirs.user_cache_dir("dicomfs", appauthor=False))
 
 
-def open_index_of(source: Path, chosen: Path | None) -> Index:
-    """The index of a source: the chosen file, else one in the user's cache directory."""
+def open_index_of(source: Path, chosen: Path | None, profile: Profile | None = None) -> Index:
+    """The index of a source: the chosen file, else one in the user's cache directory.
+
+    profile : of a de-identified mount, which has an index of its own; one in memory where the key
+        of its pseudonyms is not kept
+    """
+    if profile is not None and not profile.lasting:
+        return memory_index()
+    variant = "" if profile is None else profile.fingerprint
     if chosen is not None:
-        return open_index(chosen, ours=False)
-    return open_index(index_path(cache_directory() / "index", source), ours=True)
+        return open_index(chosen, ours=False, variant=variant)
+    path = index_path(cache_directory() / "index", source, variant)
+    return open_index(path, ours=True, variant=variant)
 
 
 class Archive:
@@ -89,6 +98,7 @@ class Archive:
         blank_damaged: bool = False,
         exclude: Path | None = None,
         index: Path | None = None,
+        deidentify: Profile | None = None,
         progress: Progress | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Archive:
@@ -104,6 +114,7 @@ class Archive:
             blank_damaged=blank_damaged,
             exclude=exclude,
             index=index,
+            deidentify=deidentify,
             limits=limits,
         )
         try:
@@ -123,15 +134,15 @@ class Archive:
         blank_damaged: bool = False,
         exclude: Path | None = None,
         index: Path | None = None,
+        deidentify: Profile | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Archive:
         """What the index remembers of a directory, before that was looked at; see `follow`."""
-        directory = LocalDirectory(source, limits, exclude=exclude)
         place = Place(source, cache_directory() / "inflated")
-        local = InflatingSource(directory, place.cache, limits)
-        opened = open_index_of(source, index)
-        collection = Collection(local, opened, limits, place)
-        options = LayoutOptions(tuple(flavours), decode, blank_damaged)
+        local = local_source(source, place.cache, limits, deidentify, exclude=exclude)
+        opened = open_index_of(source, index, deidentify)
+        collection = Collection(local, opened, limits, place, deidentify)
+        options = LayoutOptions(tuple(flavours), decode, blank_damaged, deidentify)
         about = {"version": __version__, "source": local.name}
         shelf = Shelf(collection, options, limits, about)
         archive = cls(local, opened, place, shelf, limits)
@@ -325,6 +336,7 @@ def open_archive(
     decode: bool = False,
     blank_damaged: bool = False,
     index: str | Path | None = None,
+    deidentify: Profile | None = None,
 ) -> Archive:
     """Scan a directory of DICOM files and show its slides as virtual files, without a mount.
 
@@ -333,18 +345,23 @@ def open_archive(
     blank_damaged : show missing frames blank; without, reading them is an error
     index : file in which what was found out is remembered, so that it need not be found out
         again; None for one in the user's cache directory
+    deidentify : show slides without identities, with the key and the options of a
+        `dicomfs.Profile`; None for slides as they are
 
-    Raises UsageError where the path is no directory or a flavour is unknown.
+    Raises UsageError where the path is no directory, a flavour is unknown or a key too short.
     """
     from dicomfs.tiff.storage import Flavour
 
     unknown = sorted(set(flavours) - {flavour.value for flavour in Flavour})
     if unknown:
         raise UsageError(f"unknown flavour {', '.join(unknown)}; there are svs, ome and tiff")
+    if deidentify is not None and len(deidentify.key) < SHORTEST_KEY:
+        raise UsageError(f"a key has at least {SHORTEST_KEY} bytes")
     return Archive.load(
         Path(path),
         flavours=flavours,
         decode=decode,
         blank_damaged=blank_damaged,
         index=None if index is None else Path(index),
+        deidentify=deidentify,
     )

@@ -9,15 +9,19 @@ from pathlib import Path
 import click
 
 from dicomfs.cli.progress import scanning
-from dicomfs.cli.showing import index_option
+from dicomfs.cli.showing import deidentifying_options, index_option
+from dicomfs.dicom.pseudonyms import Profile
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @index_option
+@deidentifying_options
 @click.option("--json", "as_json", is_flag=True, help="Print progress and result as JSON lines.")
 @click.pass_obj
-def index(verbosity: int, source: Path, index: Path | None, as_json: bool) -> None:
+def index(
+    verbosity: int, source: Path, index: Path | None, as_json: bool, profile: Profile | None
+) -> None:
     """Look at every file below SOURCE and remember what it is, so that a mount need not.
 
     Files that have not changed since the last time are not read again. It can be interrupted at
@@ -28,7 +32,7 @@ def index(verbosity: int, source: Path, index: Path | None, as_json: bool) -> No
 
     begun = time.monotonic()
     with scanning(lines=as_json) as progress:
-        archive = Archive.load(source, index=index, progress=progress)
+        archive = Archive.load(source, index=index, deidentify=profile, progress=progress)
     with archive:
         status = archive.status
         path = archive.index.path

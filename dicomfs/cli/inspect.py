@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dicomfs.cli.progress import scanning
+from dicomfs.cli.showing import deidentifying_options
 from dicomfs.cli.wording import counted
+from dicomfs.dicom.pseudonyms import Profile
 
 if TYPE_CHECKING:
     from dicomfs.archive import Archive
@@ -23,8 +25,9 @@ _WIDE = 160
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts instead of tables.")
+@deidentifying_options
 @click.pass_context
-def inspect(ctx: click.Context, source: Path, as_json: bool) -> None:
+def inspect(ctx: click.Context, source: Path, as_json: bool, profile: Profile | None) -> None:
     """List the slides below SOURCE: how they are encoded and how they would be shown.
 
     What would not be shown is listed with the reason. The exit code is 1 where no slide was found.
@@ -32,7 +35,7 @@ def inspect(ctx: click.Context, source: Path, as_json: bool) -> None:
     from dicomfs.archive import Archive
 
     with scanning() as progress:
-        archive = Archive.load(source, progress=progress)
+        archive = Archive.load(source, deidentify=profile, progress=progress)
     with archive:
         if as_json:
             click.echo(json.dumps(_document(archive), ensure_ascii=False, indent=2))

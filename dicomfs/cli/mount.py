@@ -164,7 +164,8 @@ def mount(
 
         def leave_terminal() -> None:
             logs.log_to(lasting)
-            log.info("%s is shown at %s by process %d", resolved, place, os.getpid())
+            shown = "a source without identities" if showing.deidentify else resolved
+            log.info("%s is shown at %s by process %d", shown, place, os.getpid())
             ready()
 
         work(leave_terminal)
@@ -225,7 +226,7 @@ def _show(
             lambda: archive.tree,
             archive.reader,
             mountpoint,
-            os.fspath(source),
+            os.fspath(source) if showing.deidentify is None else "dicomfs",
             allow_other=attaching.allow_other,
             options=("auto_unmount",) if attaching.auto_unmount else (),
             ready=ready,

@@ -10,6 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
+from dicomfs.cli.keys import passing_key, read_key
+from dicomfs.dicom.pseudonyms import Profile
+from dicomfs.errors import UsageError
+
 R = TypeVar("R")
 
 
@@ -20,11 +24,13 @@ class Showing:
     flavours : kinds of TIFF, empty for the one that fits each slide
     decode : store all tiles decoded
     blank_damaged : show missing frames blank instead of failing
+    deidentify : how to de-identify them; None for not at all
     """
 
     flavours: tuple[str, ...] = ()
     decode: bool = False
     blank_damaged: bool = False
+    deidentify: Profile | None = None
 
     def keywords(self) -> dict[str, Any]:
         """As `dicomfs.archive.Archive.load` takes them."""
@@ -32,6 +38,7 @@ class Showing:
             "flavours": self.flavours,
             "decode": self.decode,
             "blank_damaged": self.blank_damaged,
+            "deidentify": self.deidentify,
         }
 
 
@@ -61,14 +68,85 @@ def showing_options(command: Callable[..., R]) -> Callable[..., R]:
         help="What reading a missing or damaged frame gives: an input/output error, or a blank "
         "tile.",
     )
+    @deidentifying_options
     @wraps(command)
     def with_showing(
-        *args: Any, flavours: tuple[str, ...], tiles: str, damaged: str, **kwargs: Any
+        *args: Any,
+        flavours: tuple[str, ...],
+        tiles: str,
+        damaged: str,
+        profile: Profile | None,
+        **kwargs: Any,
     ) -> R:
-        showing = Showing(flavours, tiles == "decoded", damaged == "blank")
+        showing = Showing(flavours, tiles == "decoded", damaged == "blank", profile)
         return command(*args, showing=showing, **kwargs)
 
     return with_showing
+
+
+def deidentifying_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Add the options that hide identities to a command, which gets them as `profile`."""
+
+    @click.option(
+        "--deidentify",
+        is_flag=True,
+        help="Show no identities: PS3.15 Basic Application Level Confidentiality Profile. Labels "
+        "and overviews are left out; pixels of slides are shown as they are.",
+    )
+    @click.option(
+        "--key",
+        "key_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="With --deidentify: a secret of 16 bytes or more. The same key gives the same "
+        "pseudonyms everywhere. Default: a random one for this time.",
+    )
+    @click.option(
+        "--retain-device-identity",
+        is_flag=True,
+        help="With --deidentify: keep serial numbers and names of devices.",
+    )
+    @click.option(
+        "--clean-descriptors",
+        is_flag=True,
+        help="With --deidentify: keep the known words of descriptions instead of nothing.",
+    )
+    @click.option(
+        "--drop-structured-content",
+        is_flag=True,
+        help="With --deidentify: remove how specimens were prepared and stained, too.",
+    )
+    @wraps(command)
+    def with_profile(
+        *args: Any,
+        deidentify: bool,
+        key_file: Path | None,
+        retain_device_identity: bool,
+        clean_descriptors: bool,
+        drop_structured_content: bool,
+        **kwargs: Any,
+    ) -> R:
+        options = {
+            "--key": key_file is not None,
+            "--retain-device-identity": retain_device_identity,
+            "--clean-descriptors": clean_descriptors,
+            "--drop-structured-content": drop_structured_content,
+        }
+        profile = None
+        if deidentify:
+            profile = Profile(
+                passing_key() if key_file is None else read_key(key_file),
+                retain_device_identity,
+                clean_descriptors,
+                drop_structured_content,
+                lasting=key_file is not None,
+            )
+        elif any(options.values()):
+            given = ", ".join(name for name, value in options.items() if value)
+            raise UsageError(f"{given} means something with --deidentify only")
+        return command(*args, profile=profile, **kwargs)
+
+    return with_profile
 
 
 def index_option(command: Callable[..., R]) -> Callable[..., R]:

@@ -33,12 +33,14 @@ class Profile:
     key : at least SHORTEST_KEY bytes; whoever has it can tell whose pseudonym one is
     retain_device_identity : PS3.15 E.3.8; clean_descriptors : PS3.15 E.3.5
     drop_structured_content : without the option Clean Structured Content, PS3.15 E.3.4
+    lasting : whether the key is kept, so that what was made with it is of use another time
     """
 
     key: bytes = field(repr=False)
     retain_device_identity: bool = False
     clean_descriptors: bool = False
     drop_structured_content: bool = False
+    lasting: bool = True
 
     @property
     def fingerprint(self) -> str:

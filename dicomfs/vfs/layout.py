@@ -59,6 +59,7 @@ def lay_out(
     uri : of a source object, "" for one that is not to be named
     """
     slide = entry.slide
+    profile = options.profile
     flavours = [Flavour(one) for one in options.flavours] or [default_flavour(slide)]
     files: dict[str, VirtualFile] = {}
     plans: dict[str, tuple[Flavour, TiffPlan]] = {}
@@ -69,14 +70,14 @@ def lay_out(
         )
         name = stem + flavour.suffix
         plans[name] = (flavour, plan)
-        files[name] = tiff_file(plan, entry.objects, limits)
+        files[name] = tiff_file(plan, entry.objects, limits, clean=profile is not None)
         facts[name] = {"flavour": flavour.value, "size": plan.size}
     for kind in slide.associated:
         name = f"{stem}.{kind}.jpg"
-        files[name] = jpeg_file(slide, kind, entry.objects, limits)
+        files[name] = jpeg_file(slide, kind, entry.objects, limits, clean=profile is not None)
         facts[name] = {"flavour": "jpeg", "size": files[name].size}
     name = f"{stem}.dicom.json"
-    files[name] = json_file(slide, entry.objects, [uri(obj) for obj in entry.objects])
+    files[name] = json_file(slide, entry.objects, [uri(obj) for obj in entry.objects], profile)
     facts[name] = {"flavour": "dicom-json", "size": files[name].size}
     first_plan = next(iter(plans.values()))[1]
     summary = summarise(slide, _passes_through(slide, first_plan), facts)

@@ -74,7 +74,7 @@ def _listed(
         patient=alone(layout.patient_name(entry)),
         study=alone(layout.study_name(entry)),
         stem=stem,
-        mtime_ns=entry.mtime_ns,
+        mtime_ns=options.shown_time(entry.mtime_ns),
         version=version_of(entry, series),
         files=tuple(
             ListedFile(
