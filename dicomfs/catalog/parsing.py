@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dicomfs.catalog.findings import Finding
@@ -63,10 +63,15 @@ def look_at_all(
     Closing the iterator ends the processes.
     """
     batches = [objects[i : i + _BATCH] for i in range(0, len(objects), _BATCH)]
-    if place is not None and limits == DEFAULT_LIMITS and len(objects) > _FEW and sys.executable:
+    if place is not None and _usual(limits) and len(objects) > _FEW and sys.executable:
         yield from _in_processes(source, batches, limits, place, stopped, profile)
     else:
         yield from _in_threads(source, batches, limits, stopped, profile)
+
+
+def _usual(limits: Limits) -> bool:
+    """Whether these are the limits that worker processes have; parsing knows no deadline."""
+    return replace(limits, read_deadline=DEFAULT_LIMITS.read_deadline) == DEFAULT_LIMITS
 
 
 def _in_threads(

@@ -7,7 +7,7 @@ import logging
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -20,6 +20,7 @@ from dicomfs.cli.showing import Showing, index_option, showing_options
 from dicomfs.errors import MountError
 from dicomfs.fuse import prerequisites
 from dicomfs.fuse.mountpoint import check_source, prepare_mountpoint
+from dicomfs.limits import DEFAULT_LIMITS
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class _Following:
     wait: float
     watch: bool
     rescan: float | None
+    read_deadline: float
 
 
 @click.command(
@@ -84,6 +86,14 @@ class _Following:
     help="Also look at all of SOURCE that often, for network file systems, which tell of nothing.",
 )
 @click.option(
+    "--read-deadline",
+    type=click.FloatRange(min=0.1),
+    default=DEFAULT_LIMITS.read_deadline,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a read waits for a source that does not answer before it fails.",
+)
+@click.option(
     "--log-file",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where messages go that the terminal does not get. Default: a file for each mountpoint in "
@@ -121,6 +131,7 @@ def mount(
     wait: float,
     watch: bool,
     rescan: float | None,
+    read_deadline: float,
     showing: Showing,
     verbose: int,
     quiet: bool,
@@ -134,7 +145,7 @@ def mount(
     """
     if verbose or quiet:
         verbosity = -1 if quiet else verbose
-    following = _Following(index, wait, watch, rescan)
+    following = _Following(index, wait, watch, rescan, read_deadline)
     attaching = _Attaching(allow_other, auto_unmount)
     form = logs.Form(log_format) if log_format else None
     terminal = logs.terminal(verbosity, form)
@@ -211,7 +222,11 @@ def _show(
     from dicomfs.fuse.mount import mount
 
     archive = Archive.remembered(
-        source, **showing.keywords(), exclude=mountpoint, index=following.index
+        source,
+        **showing.keywords(),
+        exclude=mountpoint,
+        index=following.index,
+        limits=replace(DEFAULT_LIMITS, read_deadline=following.read_deadline),
     )
     with contextlib.closing(archive), scanning() as progress:
 
