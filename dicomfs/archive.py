@@ -35,6 +35,7 @@ from dicomfs.vfs.nodes import Directory, File, Node
 from dicomfs.vfs.options import LayoutOptions
 from dicomfs.vfs.shelf import Shelf
 from dicomfs.vfs.tree import Changes, Tree
+from dicomfs.vitals import Vitals
 
 if TYPE_CHECKING:
     from dicomfs.catalog.catalogue import Catalogue
@@ -87,6 +88,8 @@ class Archive:
         self._shelf = shelf
         self._follower: Follower | None = None
         self._deliver: Deliver = lambda change: cast(None, change())
+        self._vitals = Vitals(source, self.reader)
+        shelf.present = self._vitals.present
 
     @classmethod
     def load(
@@ -164,12 +167,17 @@ class Archive:
         """
         watched = self._place.root if watch else None
         self._follower = self._make_follower(watched, rescan)
-        self._follower.start(progress)
+        self._vitals.follower = self._follower
+        self._follower.start(self._vitals.noting(progress))
         return self._follower
 
     def _make_follower(self, watched: Path | None = None, rescan: float | None = None) -> Follower:
         shelf = self._shelf
         return Follower(shelf.collection, self._tell, shelf.verify, watched=watched, rescan=rescan)
+
+    def observe(self, gauges: Callable[[], dict[str, Any]]) -> None:
+        """From now on have `.dicomfs/status.json` say also what `gauges` gives."""
+        self._vitals.others = gauges
 
     def deliver_changes(self, deliver: Deliver | None) -> None:
         """From now on have changes of the tree carried out by `deliver`, or in any thread."""

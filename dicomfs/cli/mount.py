@@ -247,4 +247,5 @@ def _show(
             ready=ready,
             complete=complete,
             changing=archive.deliver_changes,
+            observed=archive.observe,
         )

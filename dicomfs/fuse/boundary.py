@@ -43,14 +43,18 @@ class Failures:
         self._clock = clock
         self._said: OrderedDict[tuple[str, ...], float] = OrderedDict()
         self._unsaid = 0
+        self.count = 0
+        """Failed requests so far, said or not."""
 
     def expected(self, subject: str, error: DicomfsError) -> None:
         """Log an error that dicomfs raised on purpose while it answered for `subject`."""
+        self.count += 1
         if self._is_news((subject, type(error).__name__)):
             log.log(_LEVELS[error.fault], "%s: %s", subject, error)
 
     def unexpected(self, subject: str, operation: str, error: Exception) -> None:
         """Log an error that nobody foresaw, with its traceback, once for the place it came from."""
+        self.count += 1
         place = error.__traceback__
         while place is not None and place.tb_next is not None:
             place = place.tb_next

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyfuse3
 import trio
@@ -69,6 +70,7 @@ def mount(
     ready: Callable[[], None] = lambda: None,
     complete: Callable[[], None] = lambda: None,
     changing: Callable[[Deliver | None], None] = lambda deliver: None,
+    observed: Callable[[Callable[[], dict[str, Any]]], None] = lambda gauges: None,
 ) -> None:
     """Show a tree at a directory until SIGINT, SIGTERM, SIGHUP, or until somebody unmounts it.
 
@@ -80,11 +82,13 @@ def mount(
     complete : called in a thread before that; returns when the tree is worth telling of
     changing : is given what carries out changes of the tree from any thread, so that no request
         sees half of one and the kernel forgets what is no longer so; None when the mount ends.
+    observed : is given what tells in numbers how the mount is doing.
 
     Runs in the main thread.  Raises MountError if the mount could not be made or broke.
     """
     process = Process.of(os.getpid())
     handlers = Operations(tree, reader, {ATTRIBUTE: bytes(process)} if process else {})
+    observed(handlers.gauges)
     everything = {*_OPTIONS, *options, f"fsname={_escaped(source)}"}
     if allow_other:
         everything.add("allow_other")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
@@ -20,6 +21,7 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestC
 
 from dicomfs.fuse.boundary import Failures, guarded
 from dicomfs.reading.virtual_file import VirtualFile
+from dicomfs.vfs.live import LiveFile
 from dicomfs.vfs.names import LONGEST
 from dicomfs.vfs.nodes import NO_ATTRIBUTES, Directory, File, Node
 from dicomfs.vfs.tree import Tree
@@ -104,6 +106,14 @@ class Operations(pyfuse3.Operations):
         self._listings: dict[int, tuple[tuple[str, Node], ...]] = {}
         self._buffers = _BufferPool()
         self._openers = trio.CapacityLimiter(_MOST_OPENINGS)
+
+    def gauges(self) -> dict[str, Any]:
+        """What is open now, and how many requests have failed."""
+        return {
+            "open_files": len(self._files),
+            "open_directories": len(self._listings),
+            "failed_requests": self.failures.count,
+        }
 
     def subject(self, operation: str, first: object) -> str:
         """The path that a request is about, for the log."""
@@ -209,6 +219,7 @@ class Operations(pyfuse3.Operations):
         node = self._find(inode)
         if not isinstance(node, File):
             raise FUSEError(errno.EISDIR)
+        live = isinstance(node.holds, LiveFile)
         if not isinstance(node.holds, VirtualFile):
             fetch = node.holds.fetch
             content = await trio.to_thread.run_sync(
@@ -218,7 +229,7 @@ class Operations(pyfuse3.Operations):
         handle = next(self._handles)
         self._files[handle] = node
         # The kernel may keep pages from one open to the next: other bytes have another number.
-        return FileInfo(fh=handle, keep_cache=True)
+        return FileInfo(fh=handle, keep_cache=not live, direct_io=live)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
         """Exactly `size` bytes from `off` on, fewer only at the end of the file."""
@@ -285,6 +296,9 @@ class Operations(pyfuse3.Operations):
         attributes.st_blksize = _BLOCK_SIZE
         attributes.st_uid = self._uid
         attributes.st_gid = self._gid
-        attributes.st_atime_ns = attributes.st_mtime_ns = attributes.st_ctime_ns = node.mtime_ns
-        attributes.attr_timeout = attributes.entry_timeout = FOUND_TIMEOUT
+        live = isinstance(node, File) and isinstance(node.holds, LiveFile)
+        when = time.time_ns() if live else node.mtime_ns
+        attributes.st_atime_ns = attributes.st_mtime_ns = attributes.st_ctime_ns = when
+        attributes.attr_timeout = 0 if live else FOUND_TIMEOUT
+        attributes.entry_timeout = FOUND_TIMEOUT
         return attributes

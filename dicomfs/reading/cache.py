@@ -15,10 +15,13 @@ V = TypeVar("V")
 
 
 class CacheStats(NamedTuple):
-    """How many entries a cache has now, and the bytes that they hold together."""
+    """How many entries a cache has now, the bytes that they hold together, and how often something
+    was found or not."""
 
     entries: int
     nbytes: int
+    hits: int
+    misses: int
 
 
 class ByteCache(Generic[K, V]):
@@ -33,15 +36,25 @@ class ByteCache(Generic[K, V]):
         self._size_of = size_of
         self._entries: OrderedDict[K, V] = OrderedDict()
         self._nbytes = 0
+        self._hits = 0
+        self._misses = 0
         self._lock = threading.Lock()
 
     def get(self, key: K) -> V | None:
         """The value, which thereby becomes the most recently used; None where there is none."""
         with self._lock:
             value = self._entries.get(key)
-            if value is not None:
+            if value is None:
+                self._misses += 1
+            else:
+                self._hits += 1
                 self._entries.move_to_end(key)
             return value
+
+    def peek(self, key: K) -> V | None:
+        """The value, for somebody who has just missed it; not counted."""
+        with self._lock:
+            return self._entries.get(key)
 
     def put(self, key: K, value: V) -> None:
         """Keep a value, and drop old ones until the bound is kept."""
@@ -59,5 +72,5 @@ class ByteCache(Generic[K, V]):
                 dropped.append(old)
 
     def stats(self) -> CacheStats:
-        """Entries and bytes now."""
-        return CacheStats(len(self._entries), self._nbytes)
+        """Entries and bytes now, hits and misses so far."""
+        return CacheStats(len(self._entries), self._nbytes, self._hits, self._misses)

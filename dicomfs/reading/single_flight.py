@@ -117,7 +117,7 @@ class MadeOnce(Generic[K, V]):
                 return flight, False
             flight = Future()
             # A flight may have landed since the caller looked.
-            value = self._kept.get(key)
+            value = self._kept.peek(key)
             failure = self._failures.get(key)
             if value is not None:
                 flight.set_result(value)

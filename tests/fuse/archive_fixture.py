@@ -180,6 +180,9 @@ class Archive:
     def deliver_changes(self, deliver: object) -> None:
         """Nothing changes."""
 
+    def observe(self, gauges: object) -> None:
+        """Nobody asks."""
+
     def close(self) -> None:
         self._source.close()
 

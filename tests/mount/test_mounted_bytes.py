@@ -49,6 +49,7 @@ def facts(point: Path) -> dict[str, tuple[int, int, int]]:
     return {
         str(path.relative_to(point)): (state.st_size, state.st_mtime_ns, state.st_ino)
         for path in sorted(point.rglob("*"))
+        if path.name != "status.json"  # is always of the present
         for state in (path.stat(),)
     }
 

@@ -64,7 +64,7 @@ def test_frames_are_looked_for_once_and_only_when_needed(source: MemorySource) -
     assert resolver.resolved == 1
     assert source.runs == {"a": 1, "b": 1}
     assert reader.stats().files_resolved == 1
-    assert reader.stats().resolved == (1, 1000)
+    assert reader.stats().resolved[:2] == (1, 1000)
     buffer = bytearray(20)
     assert reader.read_into_blocking(file, 0, memoryview(buffer)) == 20
     assert buffer == buffers[0]
