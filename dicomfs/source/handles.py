@@ -24,21 +24,17 @@ class Handle:
     identity : what the file was when it was opened
     linked : whether it had a name then (some file systems never say so)
     inline : flags of a `preadv` that does not wait, None where every read may wait
-    checked : when its identity was last compared, `time.monotonic`
     users : reads that use it now
     kept : whether the table still has it; if not, its last user closes it
     """
 
-    __slots__ = ("checked", "fd", "identity", "inline", "kept", "linked", "users")
+    __slots__ = ("fd", "identity", "inline", "kept", "linked", "users")
 
-    def __init__(
-        self, fd: int, identity: Identity, linked: bool, inline: int | None, checked: float
-    ) -> None:
+    def __init__(self, fd: int, identity: Identity, linked: bool, inline: int | None) -> None:
         self.fd = fd
         self.identity = identity
         self.linked = linked
         self.inline = inline
-        self.checked = checked
         self.users = 1
         self.kept = False
 

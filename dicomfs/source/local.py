@@ -1,9 +1,9 @@
 """A directory of the local file system as a source.
 
 Opens, checks and reads source files.  The bytes of an object are handed out only while the file is
-the one that was listed: its identity is compared when it is opened, and again after a read if the
-last comparison is half a second old, so that what a read returns is vouched for by what follows it.
-Nothing here knows what the bytes mean.
+the one that was listed: its identity is compared when it is opened, and again after every read, so
+that what a read returns is vouched for by what follows it.  A file gets its new modification time
+before the first new byte can be read.  Nothing here knows what the bytes mean.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -30,9 +29,6 @@ from dicomfs.source.page_cache import inline_flags
 from dicomfs.source.protocol import Problem, SourceObject, SourceStats, printable
 
 T = TypeVar("T")
-
-CHECK_INTERVAL = 0.5
-"""Seconds for which a comparison of the identity of an open file holds."""
 
 
 class LocalDirectory:
@@ -117,8 +113,7 @@ class LocalDirectory:
             if not _fill(handle.fd, offset, buffer):
                 self._compare(obj, handle)
                 raise ShortReadError(f"{printable(obj.key)} ends before byte {offset + size}")
-            if time.monotonic() - handle.checked > CHECK_INTERVAL:
-                self._compare(obj, handle)
+            self._compare(obj, handle)
         except OSError as error:
             self._handles.drop(obj, handle)
             raise source_error(error, obj.key) from error
@@ -136,9 +131,7 @@ class LocalDirectory:
             if inline is None or os.preadv(handle.fd, (buffer,), offset, inline) != len(buffer):
                 return False
             # File systems that can be asked not to wait are local: fstat does not wait there.
-            if time.monotonic() - handle.checked > CHECK_INTERVAL:
-                return self._is_same(handle)
-            return True
+            return _is_same(handle)
         except (OSError, OverflowError):
             return False
         finally:
@@ -176,24 +169,21 @@ class LocalDirectory:
             if device not in self._inline:
                 self._inline[device] = inline_flags(fd, device)
             inline = self._inline[device]
-            return Handle(fd, obj.identity, state.st_nlink > 0, inline, time.monotonic())
+            return Handle(fd, obj.identity, state.st_nlink > 0, inline)
         except BaseException:
             os.close(fd)
             raise
 
-    def _is_same(self, handle: Handle) -> bool:
-        """Whether the open file is what it was: not written to, and not without a name."""
-        now = time.monotonic()
-        state = os.fstat(handle.fd)
-        if identity_of(state) != handle.identity or (handle.linked and not state.st_nlink):
-            return False
-        handle.checked = now
-        return True
-
     def _compare(self, obj: SourceObject, handle: Handle) -> None:
-        if not self._is_same(handle):
+        if not _is_same(handle):
             self._handles.drop(obj, handle)
             raise changed(obj.key)
+
+
+def _is_same(handle: Handle) -> bool:
+    """Whether the open file is what it was: not written to, and not without a name."""
+    state = os.fstat(handle.fd)
+    return identity_of(state) == handle.identity and not (handle.linked and not state.st_nlink)
 
 
 def _fill(fd: int, offset: int, buffer: memoryview) -> bool:

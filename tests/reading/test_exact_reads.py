@@ -13,7 +13,6 @@ from dicomfs.extents import ExtentTableBuilder, literal_table
 from dicomfs.limits import MIB
 from dicomfs.reading.reader import Reader
 from dicomfs.reading.virtual_file import VirtualFile
-from dicomfs.source import local
 from dicomfs.source.local import LocalDirectory
 from dicomfs.source.protocol import Source
 from tests.reading.doubles import Known, MemorySource, object_of, random_file
@@ -134,11 +133,9 @@ def slide(tmp_path: Path) -> tuple[LocalDirectory, VirtualFile, bytes]:
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-@pytest.mark.parametrize("interval", [-1, 3600])
 def test_a_source_that_shrinks_is_an_error_and_never_a_short_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: int, blocking: bool
+    tmp_path: Path, blocking: bool
 ) -> None:
-    monkeypatch.setattr(local, "CHECK_INTERVAL", interval)
     source, file, data = slide(tmp_path)
     reader = Reader(source)
     buffer = bytearray(400_000)

@@ -6,7 +6,6 @@ import errno
 import os
 import random
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,7 +103,7 @@ def table_of(capacity: int, root: Path) -> tuple[HandleTable, list[SourceObject]
 
     def opener(obj: SourceObject) -> Handle:
         fd = os.open(root / obj.key, os.O_RDONLY)
-        return Handle(fd, obj.identity, True, None, time.monotonic())
+        return Handle(fd, obj.identity, True, None)
 
     objects = [SourceObject(path.name, Identity(1, i, 5, 0)) for i, path in enumerate(paths)]
     return HandleTable(capacity, opener), objects

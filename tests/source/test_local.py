@@ -131,9 +131,7 @@ def test_a_changed_file_is_stale_if_it_is_open(
     obj: SourceObject,
     path: Path,
     change: Callable[[Path], None],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(local, "CHECK_INTERVAL", -1)
     read(source, obj, 0, 300_000)
     change(path)
     buffer = memoryview(bytearray(300_000))
@@ -160,28 +158,17 @@ def test_a_changed_file_is_stale_if_it_is_not_open(
 
 
 @pytest.mark.parametrize("change", [truncate, empty])
-def test_a_shrunken_file_is_noticed_between_checks(
+def test_a_shrunken_file_is_noticed(
     source: LocalDirectory,
     obj: SourceObject,
     path: Path,
     change: Callable[[Path], None],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(local, "CHECK_INTERVAL", 3600)
     read(source, obj, 0, 1)
     change(path)
     assert not source.read_into_nowait(obj, 100_000, memoryview(bytearray(200_000)))
     with pytest.raises(SourceChangedError):
         read(source, obj, 100_000, 200_000)
-
-
-def test_between_checks_an_open_file_keeps_its_version(
-    source: LocalDirectory, obj: SourceObject, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(local, "CHECK_INTERVAL", 3600)
-    read(source, obj, 0, 1)
-    replace(path)
-    assert read(source, obj, 0, 300_000) == DATA
 
 
 def test_the_new_version_can_be_read_beside_the_stale_one(
@@ -291,7 +278,6 @@ def test_no_oserror_escapes(
     def broken(*args: object, **kwargs: object) -> object:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(local, "CHECK_INTERVAL", -1)
     buffer = memoryview(bytearray(10))
     is_open = call in ("preadv", "pread", "fstat")
     if is_open:
