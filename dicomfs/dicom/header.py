@@ -159,6 +159,7 @@ class Header:
     burned_in: bool = False
     label_in_image: bool = False
     derived_from: tuple[str, ...] = ()
+    lossy_ratio: float | None = None
 
     @property
     def flavour(self) -> str:
@@ -242,6 +243,7 @@ def header_of(dataset: DataSet, encoding: Encoding, first: DataSet) -> Header:
             for item in top.items("SourceImageSequence")
             if (uid := item.text("ReferencedSOPInstanceUID"))
         ),
+        lossy_ratio=next(reversed(top.floats("LossyImageCompressionRatio")), None),
     )
 
 

@@ -6,8 +6,10 @@ The rules and their evidence: PS3.3 A.32.8, C.7.6.17.3, C.8.12.4, C.8.12.14.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from dicomfs.dicom.codestream import Codec
+from dicomfs.dicom.description import Description
 from dicomfs.dicom.header import Header, OpticalPath
 from dicomfs.dicom.instance import Instance
 from dicomfs.dicom.uids import SINGLE_IMAGE_SOP_CLASSES
@@ -61,7 +63,7 @@ def build_slide(instances: Sequence[Instance]) -> Slide:
         objective_power=_first(path.objective_power for path in paths.values()),
         numerical_aperture=_first(path.numerical_aperture for path in paths.values()),
         icc_profile=first_path.icc_profile if first_path else None,
-        description=base.description,
+        description=_description(instances, base),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -177,7 +179,25 @@ def _channel(paths: dict[str, OpticalPath], key: ChannelKey) -> Channel:
     path = paths.get(key[1])
     if path is None:
         return Channel(key[1], "", None, "")
-    return Channel(key[1], path.description, path.wavelength_nm, path.illumination)
+    return Channel(
+        key[1],
+        path.description,
+        path.wavelength_nm,
+        path.illumination,
+        path.light,
+        path.objective_power,
+        path.numerical_aperture,
+    )
+
+
+def _description(instances: Sequence[Instance], base: Header) -> Description:
+    """That of the largest level, with what only the label's instance may have: Slide Label."""
+    found = [base.description, *(instance.header.description for instance in instances)]
+    return replace(
+        base.description,
+        barcode=next((one.barcode for one in found if one.barcode), ""),
+        label_text=next((one.label_text for one in found if one.label_text), ""),
+    )
 
 
 def _associated(instances: Sequence[Instance], roles: Roles, notes: list[Note]) -> dict[str, Level]:

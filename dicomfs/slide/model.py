@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicomfs.dicom.description import Description
+from dicomfs.dicom.header import Light
 from dicomfs.dicom.instance import Instance
 from dicomfs.slide.encoding import PixelEncoding
 
@@ -140,17 +141,23 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """An optical path as a user sees it; wavelength_nm None where unknown."""
+    """An optical path as a user sees it; wavelength_nm None where unknown.
+
+    objective_power, numerical_aperture : of the objective, None where unknown
+    """
 
     identifier: str
     description: str
     wavelength_nm: float | None
     illumination: str
+    light: Light = field(default_factory=Light)
+    objective_power: float | None = None
+    numerical_aperture: float | None = None
 
     @property
     def fluorescent(self) -> bool:
         """Whether the path is illuminated for fluorescence."""
-        return "fluor" in self.illumination.lower()
+        return any("fluor" in word.lower() for word in (self.illumination, *self.light.methods))
 
 
 @dataclass(frozen=True, slots=True)

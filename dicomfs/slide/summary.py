@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from datetime import date, time
 from typing import Any
 
-from dicomfs.slide.model import Level, Slide
+from dicomfs.dicom.specimen import PreparationStep, Specimen
+from dicomfs.slide.model import Channel, Level, Slide
 
 SCHEMA = "dicomfs.slide/1"
 
@@ -26,24 +27,29 @@ def summarise(
     """
     base = slide.levels[0]
     about = slide.description
+    header = slide.instances[base.members[0]].header
     return {
         "schema": SCHEMA,
         "series_instance_uid": slide.series_instance_uid,
         "study_instance_uid": slide.study_instance_uid,
+        "pyramid_uid": header.pyramid_uid,
+        "frame_of_reference_uid": header.frame_of_reference_uid,
         "patient_id": about.patient_id,
         "accession_number": about.accession_number,
+        "study_description": about.study_description,
+        "series_number": about.series_number,
+        "series_description": about.series_description,
         "container_identifier": about.container_identifier,
-        "specimens": [
-            {
-                "identifier": specimen.identifier,
-                "uid": specimen.uid,
-                "description": specimen.description,
-                "anatomy": specimen.anatomy,
-                "stains": list(specimen.stains),
-            }
-            for specimen in about.specimens
-        ],
+        "barcode": about.barcode,
+        "label_text": about.label_text,
+        "specimens": [_specimen(specimen) for specimen in about.specimens],
         "acquisition_datetime": iso_datetime(about.acquisition_datetime),
+        "dates": {
+            "study": date_and_time(about.study_date, about.study_time),
+            "series": iso_datetime(about.series_datetime),
+            "content": iso_datetime(about.content_datetime),
+        },
+        "acquisition_seconds": about.acquisition_seconds,
         "scanner": {
             "manufacturer": about.manufacturer,
             "model": about.model,
@@ -52,32 +58,91 @@ def summarise(
         },
         "objective_power": slide.objective_power,
         "numerical_aperture": slide.numerical_aperture,
-        "mpp": None if slide.mpp is None else [_rounded(value) for value in slide.mpp],
+        "mpp": _mpp(base),
         "size": [base.width, base.height],
+        "imaged_volume_mm": None if about.volume_mm is None else [*map(_rounded, about.volume_mm)],
+        "imaged_depth_um": None if about.depth_um is None else _rounded(about.depth_um),
+        "origin_mm": None if header.origin_mm is None else list(header.origin_mm),
+        "orientation": list(header.orientation),
         "icc_profile": slide.icc_profile is not None,
-        "channels": [
-            {
-                "identifier": channel.identifier,
-                "description": channel.description,
-                "wavelength_nm": channel.wavelength_nm,
-            }
-            for channel in slide.channels
-        ],
+        "channels": [_channel(channel) for channel in slide.channels],
         "focal_planes_um": list(slide.focal_planes_um),
+        "plane_spacing_um": slide.plane_spacing_um,
+        "focus": {
+            "method": about.focus.method,
+            "extended_depth_of_field": header.extended_depth_of_field,
+            "extended_planes": about.focus.extended_planes,
+            "extended_step_um": about.focus.extended_step_um,
+        },
         "levels": [
             _level(slide, index, level, passes_through.get(index, False))
             for index, level in enumerate(slide.levels)
         ],
-        "associated": {
-            kind: {
-                "width": level.width,
-                "height": level.height,
-                "transfer_syntax": level.encoding.transfer_syntax,
-            }
-            for kind, level in slide.associated.items()
-        },
+        "associated": {kind: _associated(slide, level) for kind, level in slide.associated.items()},
         "files": {name: dict(facts) for name, facts in files.items()},
         "warnings": [{"code": note.code, "message": note.message} for note in slide.notes],
+    }
+
+
+def _specimen(specimen: Specimen) -> dict[str, Any]:
+    return {
+        "identifier": specimen.identifier,
+        "uid": specimen.uid,
+        "description": specimen.description,
+        "detailed_description": specimen.detailed_description,
+        "type": specimen.kind,
+        "anatomy": specimen.anatomy,
+        "anatomy_modifiers": list(specimen.modifiers),
+        "laterality": specimen.laterality,
+        "fixatives": list(specimen.fixatives),
+        "embedding": list(specimen.embedding),
+        "stains": list(specimen.stains),
+        "preparation": [_step(step) for step in specimen.steps],
+    }
+
+
+def _step(step: PreparationStep) -> dict[str, Any]:
+    moment = iso_datetime(step.moment)
+    values = ", ".join(detail.value for detail in step.details)
+    text = ": ".join(part for part in (step.kind, values) if part)
+    return {
+        "step": step.kind,
+        "datetime": moment,
+        "details": [{"name": detail.name, "value": detail.value} for detail in step.details],
+        "text": f"{text} ({moment})".strip() if moment else text,
+    }
+
+
+def _channel(channel: Channel) -> dict[str, Any]:
+    light = channel.light
+    return {
+        "identifier": channel.identifier,
+        "description": channel.description,
+        "wavelength_nm": channel.wavelength_nm,
+        "illumination": list(light.methods),
+        "illumination_color": light.colour,
+        "illuminator": light.illuminator,
+        "objective_power": channel.objective_power,
+        "numerical_aperture": channel.numerical_aperture,
+        "condenser_power": light.condenser_power,
+        "lenses": list(light.lenses),
+        "light_path_filters": _filters(
+            light.light_filters, light.light_pass_nm, light.light_band_nm
+        ),
+        "image_path_filters": _filters(
+            light.image_filters, light.image_pass_nm, light.image_band_nm
+        ),
+        "channel_descriptions": list(light.channels),
+    }
+
+
+def _filters(
+    kinds: tuple[str, ...], pass_nm: float | None, band_nm: tuple[float, float] | None
+) -> dict[str, Any]:
+    return {
+        "types": list(kinds),
+        "pass_through_nm": pass_nm,
+        "pass_band_nm": None if band_nm is None else list(band_nm),
     }
 
 
@@ -89,14 +154,48 @@ def _level(slide: Slide, index: int, level: Level, passes_through: bool) -> dict
         "width": level.width,
         "height": level.height,
         "downsample": _rounded(downsample),
+        "mpp": _mpp(level),
         "tile_width": level.tile_width,
         "tile_height": level.tile_height,
         "frames": level.frames,
         "missing_tiles": sum(level.missing(plane) for plane in range(len(level.planes))),
         "transfer_syntax": level.encoding.transfer_syntax,
         "tiles": "pass-through" if passes_through else "decoded",
+        **_pixels(slide, level),
         "instances": [slide.instances[member].header.sop_instance_uid for member in level.members],
     }
+
+
+def _associated(slide: Slide, level: Level) -> dict[str, Any]:
+    return {
+        "width": level.width,
+        "height": level.height,
+        "mpp": _mpp(level),
+        "transfer_syntax": level.encoding.transfer_syntax,
+        **_pixels(slide, level),
+        "instances": [slide.instances[member].header.sop_instance_uid for member in level.members],
+    }
+
+
+def _pixels(slide: Slide, level: Level) -> dict[str, Any]:
+    """What is said of the pixels of a level by its first instance."""
+    header = slide.instances[level.members[0]].header
+    return {
+        "samples": level.encoding.samples,
+        "bits": level.encoding.precision,
+        "photometric_interpretation": header.photometric_interpretation,
+        "image_type": list(header.image_type),
+        "organization": level.organization,
+        "lossy": header.lossy,
+        "lossy_ratio": header.lossy_ratio,
+    }
+
+
+def _mpp(level: Level) -> list[float] | None:
+    """Micrometres per pixel, x and y."""
+    if level.spacing_mm is None:
+        return None
+    return [_rounded(level.spacing_mm[1] * 1000), _rounded(level.spacing_mm[0] * 1000)]
 
 
 def iso_datetime(value: str) -> str | None:
@@ -119,6 +218,13 @@ def iso_datetime(value: str) -> str | None:
         if zone:
             text += f"{zone[:3]}:{zone[3:]}"
     return text
+
+
+def date_and_time(date_value: str, time_value: str) -> str | None:
+    """A DA and a TM value as ISO 8601; without the time where that makes no sense."""
+    if not date_value:
+        return None
+    return iso_datetime(date_value + time_value) or iso_datetime(date_value)
 
 
 def _rounded(value: float) -> float:

@@ -16,7 +16,7 @@ import dicomfs
 from dicomfs.cli import main
 from tests.conftest import WrittenSeries
 from tests.fixtures.strangers import write_strangers
-from tests.slide.test_summary import KEYS
+from tests.schemas import schema
 
 
 def inspect(*arguments: object) -> Result:
@@ -71,13 +71,15 @@ def test_the_json_is_what_lies_beside_each_slide(mixed: Path) -> None:
     content = document(mixed)
     assert content["source"] == str(mixed)
     assert [set(slide) for slide in content["slides"]] == [
-        KEYS[""] | {"folder", "sources"},
-        KEYS[""] | {"folder", "sources"},
+        schema("slide")["properties"].keys() | {"folder", "sources"},
+        schema("slide")["properties"].keys() | {"folder", "sources"},
     ]
     with dicomfs.open_archive(mixed) as archive:
         assert content["files"] == archive.catalogue.files
         for slide in content["slides"]:
-            (name,) = [name for name, file in slide["files"].items() if file["flavour"] in ("svs", "ome")]
+            (name,) = [
+                name for name, file in slide["files"].items() if file["flavour"] in ("svs", "ome")
+            ]
             stem = name.split(".")[0]
             with archive.open(f"{slide['folder']}/{stem}.json") as file:
                 beside = json.loads(file.read())
