@@ -11,8 +11,8 @@ from dicomfs.errors import DicomfsError
 from dicomfs.extents import literal_table
 from dicomfs.reading.virtual_file import VirtualFile
 
-_UNIT = 4096
-_ROOM = 2048
+_UNIT = 256
+_ROOM = 384
 """Bytes by which the content may grow at least."""
 
 
