@@ -147,6 +147,10 @@ def _encoding_of(first: bytes, transfer_syntax: str) -> Encoding:
     return Encoding(transfer_syntax == TransferSyntax.IMPLICIT_LITTLE_ENDIAN, big_endian)
 
 
+_SPANS = frozenset((PER_FRAME_GROUPS, EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS))
+"""Elements that are read by others, each in its own way."""
+
+
 class _TopLevel:
     """State of the walk over the top level of one data set."""
 
@@ -155,6 +159,7 @@ class _TopLevel:
         self.encoding = encoding
         self.limits = limits
         self.header: list[Range] = []
+        self._header_end = -1
         self.header_size = 0
         self.spans: dict[int, Range] = {}
         self.frame_items: FrameItems | None = None
@@ -166,12 +171,17 @@ class _TopLevel:
         for _ in range(self.limits.elements):
             if pos >= self.window.object_size:
                 break
-            header = yield from _read_header(self.window, self.encoding, pos)
+            header = _header_at_hand(self.window, self.encoding, pos)
+            if header is None:
+                header = yield from _read_header(self.window, self.encoding, pos)
             if header.tag in PIXEL_DATA_TAGS:
                 length = None if header.undefined else header.length
                 pixel_data = PixelDataElement(header.tag, header.vr, pos + header.size, length)
                 break
-            pos = yield from self._pass_element(pos, header)
+            if header.length == UNDEFINED or header.tag in _SPANS:
+                pos = yield from self._pass_element(pos, header)
+            else:
+                pos = self._pass_known(pos, header)
         else:
             raise LimitExceededError(f"has more than {self.limits.elements} data elements")
         return Layout(
@@ -192,11 +202,7 @@ class _TopLevel:
         value = pos + header.size
         size = self.window.object_size
         if not header.undefined:
-            end = value + header.length
-            if end > size:
-                raise MalformedDicomError(
-                    f"ends inside the element {_name(header.tag)}: the file is cut off or damaged"
-                )
+            end = self._end_of_known(value, header)
         elif header.tag == PER_FRAME_GROUPS:
             self.frame_items = yield from read_frame_items(
                 size, Range(value, size - value), self.encoding, self.limits, delimited=True
@@ -204,22 +210,52 @@ class _TopLevel:
             end = self.frame_items.end
         else:
             end = yield from _skip_sequence(self.window, self.encoding, header, value, self.limits)
-        if header.tag in (PER_FRAME_GROUPS, EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS):
+        if header.tag in _SPANS:
             self.spans[header.tag] = Range(value, end - value)
-        elif end - pos <= _LARGEST_HEADER_ELEMENT:
+        else:
+            self._note(pos, end, header)
+        return end
+
+    def _pass_known(self, pos: int, header: ElementHeader) -> int:
+        """The same for an element like most: nothing has to be read to pass it."""
+        end = self._end_of_known(pos + header.size, header)
+        self._note(pos, end, header)
+        return end
+
+    def _end_of_known(self, value: int, header: ElementHeader) -> int:
+        end = value + header.length
+        if end > self.window.object_size:
+            raise MalformedDicomError(
+                f"ends inside the element {_name(header.tag)}: the file is cut off or damaged"
+            )
+        return end
+
+    def _note(self, pos: int, end: int, header: ElementHeader) -> None:
+        if end - pos <= _LARGEST_HEADER_ELEMENT:
             self._keep(pos, end)
         else:
+            value = pos + header.size
             self.large.append(LargeElement(header.tag, header.vr, value, end - value))
-        return end
 
     def _keep(self, start: int, end: int) -> None:
         self.header_size += end - start
         if self.header_size > self.limits.header_bytes:
             raise LimitExceededError(f"has a header above {self.limits.header_bytes} bytes")
-        if self.header and sum(self.header[-1]) == start:
-            self.header[-1] = Range(self.header[-1].offset, end - self.header[-1].offset)
+        if start == self._header_end:
+            first = self.header[-1].offset
+            self.header[-1] = Range(first, end - first)
         else:
             self.header.append(Range(start, end - start))
+        self._header_end = end
+
+
+def _header_at_hand(window: Window, encoding: Encoding, pos: int) -> ElementHeader | None:
+    """The header at `pos` where its bytes are at hand and it is well formed, as it mostly is."""
+    at = pos - window.base
+    if at < 0 or at + 12 > len(window.data):
+        return None
+    header = encoding.header_at(window.data, at)
+    return header if header is not None and header.vr in KNOWN_VRS else None
 
 
 def _read_header(window: Window, encoding: Encoding, pos: int) -> Steps[ElementHeader]:
@@ -243,7 +279,9 @@ def _skip_sequence(
     open_: list[tuple[int, Encoding]] = [(SEQUENCE_DELIMITER, _inner(encoding, header))]
     while open_:
         closing, inner = open_[-1]
-        found = yield from _read_header(window, inner, pos)
+        found = _header_at_hand(window, inner, pos)
+        if found is None:
+            found = yield from _read_header(window, inner, pos)
         pos += found.size
         if found.tag == closing:
             open_.pop()

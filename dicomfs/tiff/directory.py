@@ -12,10 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 HEADER_SIZE = 16
 _INLINE = 8
+_TAG = struct.Struct("<HHQ")  # code, type and count of a field
+_ENTRY = struct.Struct("<HHQQ")  # the same with the address of its value
 
 
 class Type(IntEnum):
@@ -126,13 +129,16 @@ def text(code: int, value: str) -> Field:
 
 def rationals(code: int, *values: float) -> Field:
     """A field of RATIONAL values, as near to the numbers as 32 bits above and below allow."""
-    parts: list[int] = []
-    for value in values:
-        limit = 2**32 - 1
-        bound = max(1, min(limit, int(limit / value))) if value > 1 else limit
-        nearest = Fraction(value).limit_denominator(min(bound, 10**9))
-        parts += (nearest.numerator, nearest.denominator)
+    parts = [part for value in values for part in _nearest(value)]
     return Field(code, Type.RATIONAL, len(values), struct.pack(f"<{len(parts)}I", *parts))
+
+
+@lru_cache(maxsize=1024)  # slides of one scanner have the same few
+def _nearest(value: float) -> tuple[int, int]:
+    limit = 2**32 - 1
+    bound = max(1, min(limit, int(limit / value))) if value > 1 else limit
+    nearest = Fraction(value).limit_denominator(min(bound, 10**9))
+    return nearest.numerator, nearest.denominator
 
 
 def undefined(code: int, data: bytes) -> Field:
@@ -173,8 +179,9 @@ def lay_out(chain: Sequence[Directory]) -> Header:
             if padding:
                 outside.append(b"\0")
 
-    for directory in everything:
-        for item in _fields(directory, addresses):
+    sorted_fields = [_fields(directory, addresses) for directory in everything]
+    for fields in sorted_fields:
+        for item in fields:
             if isinstance(item.data, Hole):
                 holes.append(item.data)
             else:
@@ -183,8 +190,8 @@ def lay_out(chain: Sequence[Directory]) -> Header:
         reserve(hole, hole.size)
     parts: list[bytes | Hole] = [struct.pack("<2sHHHQ", b"II", 43, 8, 0, HEADER_SIZE)]
     following = {id(a): addresses[id(b)] for a, b in pairwise(chain)}
-    for directory in everything:
-        parts += _serialise(directory, addresses, values, following.get(id(directory), 0))
+    for directory, fields in zip(everything, sorted_fields, strict=True):
+        _serialise(fields, values, following.get(id(directory), 0), parts)
     parts += outside
     return Header(tuple(_joined(parts)), position)
 
@@ -205,20 +212,26 @@ def _fields(directory: Directory, addresses: dict[int, int]) -> list[Field]:
 
 
 def _serialise(
-    directory: Directory, addresses: dict[int, int], values: dict[bytes | Hole, int], following: int
-) -> Iterator[bytes | Hole]:
-    fields = _fields(directory, addresses)
-    yield struct.pack("<Q", len(fields))
+    fields: Sequence[Field],
+    values: dict[bytes | Hole, int],
+    following: int,
+    parts: list[bytes | Hole],
+) -> None:
+    """Append a directory of these fields to `parts`."""
+    run = [struct.pack("<Q", len(fields))]
     for item in fields:
-        yield struct.pack("<HHQ", item.code, item.type, item.count)
-        if item.data in values:
-            yield struct.pack("<Q", values[item.data])
-        elif isinstance(item.data, Hole):
-            yield item.data
-            yield bytes(_INLINE - item.data.size)
+        address = values.get(item.data)
+        if address is not None:
+            run.append(_ENTRY.pack(item.code, item.type, item.count, address))
+            continue
+        run.append(_TAG.pack(item.code, item.type, item.count))
+        if isinstance(item.data, Hole):
+            parts += (b"".join(run), item.data)
+            run = [bytes(_INLINE - item.data.size)]
         else:
-            yield item.data.ljust(_INLINE, b"\0")
-    yield struct.pack("<Q", following)
+            run.append(item.data.ljust(_INLINE, b"\0"))
+    run.append(struct.pack("<Q", following))
+    parts.append(b"".join(run))
 
 
 def _joined(parts: Iterable[bytes | Hole]) -> Iterator[bytes | Hole]:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
 from dicomfs.catalog.catalogue import CataloguedSlide, Rejection
@@ -210,5 +211,36 @@ class Attributes(Mapping[str, bytes]):
 
 
 def json_bytes(content: Any) -> bytes:
-    """A JSON document as the bytes of a file."""
-    return json.dumps(content, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n"
+    """A JSON document as the bytes of a file, what `json.dumps` makes of it with an indent of 2."""
+    parts: list[str] = []
+    _indented(content, "\n", parts)
+    parts.append("\n")
+    return "".join(parts).encode("utf-8", "replace")
+
+
+def _indented(value: Any, line: str, parts: list[str]) -> None:
+    """Written out by hand: json has no C code for indented documents, and this is called for every
+    slide that is listed."""
+    kind = type(value)
+    if kind is str:
+        parts.append(encode_basestring(value))
+    elif kind is int:
+        parts.append(str(value))
+    elif kind is dict and value:
+        inner = line + "  "
+        before = "{" + inner
+        for name, one in value.items():
+            parts += (before, encode_basestring(name), ": ")
+            _indented(one, inner, parts)
+            before = "," + inner
+        parts.append(line + "}")
+    elif (kind is list or kind is tuple) and value:
+        inner = line + "  "
+        before = "[" + inner
+        for one in value:
+            parts.append(before)
+            _indented(one, inner, parts)
+            before = "," + inner
+        parts.append(line + "]")
+    else:
+        parts.append(json.dumps(value, ensure_ascii=False))

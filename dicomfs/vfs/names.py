@@ -27,6 +27,9 @@ _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])[ ]*(\.|$)", re.IGNORECASE
 )
 
+# Characters that stay what they are, which most texts have no others of.
+_HARMLESS = re.compile(r"[ !#-)+-.0-9;=@-\[\]-{}~]*")
+
 _DIGITS = (8, 16, 32, 64)
 
 
@@ -73,9 +76,10 @@ def clean(text: str, limit: int = LONGEST) -> str:
     """
     if limit < 1:
         raise ValueError(f"a file name cannot have {limit} bytes")
-    text = unicodedata.normalize("NFC", text)
-    # Removing a joiner can bring a letter and its accent together, hence NFC once more.
-    text = unicodedata.normalize("NFC", "".join(map(_replacement, text)))
+    if not _HARMLESS.fullmatch(text):
+        text = unicodedata.normalize("NFC", text)
+        # Removing a joiner can bring a letter and its accent together, hence NFC once more.
+        text = unicodedata.normalize("NFC", "".join(map(_replacement, text)))
     text = re.sub(" +", " ", text).strip(". ")
     if text.startswith("-"):
         text = STAND_IN + text[1:]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dicomfs.catalog.catalogue import Rejection
 from dicomfs.catalog.codec import RecordError
@@ -17,6 +20,7 @@ from dicomfs.vfs.listing import (
     ListedSeries,
     ListedSlide,
     head_of,
+    json_bytes,
     listing_of,
     record_of,
 )
@@ -158,3 +162,14 @@ def test_two_slides_of_a_series_may_lie_apart(shown: Shown) -> None:
     assert len({path.split("/")[0] for path in shown.paths()}) == 2
     shown.change({"1": held(slide("1"))})
     assert len(shown.paths()) == 2
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_json_is_indented_as_json_does_it(content: object) -> None:
+    expected = json.dumps(content, ensure_ascii=False, indent=2).encode("utf-8", "replace")
+    assert json_bytes(content) == expected + b"\n"
