@@ -20,6 +20,7 @@ import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext
 
 from dicomfs.fuse.boundary import Failures, guarded
+from dicomfs.fuse.listings import Bookmarks, Listing
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.vfs.live import LiveFile
 from dicomfs.vfs.names import LONGEST
@@ -103,7 +104,8 @@ class Operations(pyfuse3.Operations):
         self._gid = os.getgid()
         self._handles = count(1)
         self._files: dict[int, File] = {}
-        self._listings: dict[int, tuple[tuple[str, Node], ...]] = {}
+        self._listings: dict[int, Listing] = {}
+        self._bookmarks = Bookmarks()
         self._buffers = _BufferPool()
         self._openers = trio.CapacityLimiter(_MOST_OPENINGS)
 
@@ -123,7 +125,7 @@ class Operations(pyfuse3.Operations):
         if operation in ("read", "release"):
             opened = self._files.get(first)
         elif operation in ("readdir", "releasedir") and first in self._listings:
-            opened = self._listings[first][0][1]
+            opened = self._listings[first].entries[0][1]
         number = opened.inode if opened else first
         return self._tree().path(number) or (opened.name if opened else f"inode {number}")
 
@@ -192,19 +194,26 @@ class Operations(pyfuse3.Operations):
         if not isinstance(node, Directory) or parent is None:
             raise FUSEError(errno.ENOTDIR)
         handle = next(self._handles)
-        self._listings[handle] = ((".", node), ("..", parent), *node.children.items())
+        self._listings[handle] = Listing(node, parent, self._bookmarks)
         return handle
 
     async def readdir(self, fh: int, start_id: int, token: ReaddirToken) -> None:
-        """Entries with their attributes, from number `start_id` of the listing."""
+        """Entries with their attributes, from the one behind the cookie `start_id` on."""
         listing = self._listings.get(fh)
         if listing is None:
             raise FUSEError(errno.EBADF)
-        for position in range(start_id, len(listing)):
-            name, node = listing[position]
-            attributes = self._attributes(node)
-            if not pyfuse3.readdir_reply(token, name.encode("utf-8"), attributes, position + 1):
+        start = listing.after(start_id)
+        if start is None:
+            raise FUSEError(errno.EINVAL)
+        for position in range(start, len(listing)):
+            name, node = listing.entries[position]
+            entry = name.encode("utf-8"), self._attributes(node), listing.cookie(position)
+            if not pyfuse3.readdir_reply(token, *entry):
+                if position > start:
+                    listing.stop(position - 1)
                 return
+        if len(listing) > start:
+            listing.stop(len(listing) - 1)
 
     async def releasedir(self, fh: int) -> None:
         """Close a handle on a directory."""

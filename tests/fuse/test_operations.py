@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 import pyfuse3
@@ -187,6 +188,91 @@ def test_access(fixture: Fixture) -> None:
     assert call(fixture.operations.access, 1, os.R_OK | os.X_OK, ANYBODY) is True
     assert call(fixture.operations.access, 1, os.W_OK, ANYBODY) == -errno.EROFS
     assert call(fixture.operations.access, 12345, os.F_OK, ANYBODY) == -errno.ESTALE
+
+
+# ---------------------------------------------------------------- listings
+
+
+class Pages:
+    """Reads a directory as the kernel does: some entries at a time, from a cookie on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+        self._size = size
+        self._page: list[tuple[str, int]] = []
+        monkeypatch.setattr(pyfuse3, "readdir_reply", self._take)
+
+    def _take(self, token: object, name: bytes, attributes: Any, cookie: int) -> bool:
+        if len(self._page) == self._size:
+            return False
+        assert cookie > 0
+        self._page.append((name.decode(), cookie))
+        return True
+
+    def read(self, operations: Operations, inode: int, cookie: int) -> list[tuple[str, int]]:
+        """A page of a directory that is opened for it alone, as an NFS server does."""
+        handle = call(operations.opendir, inode, ANYBODY)
+        assert handle > 0
+        self._page = []
+        answer = call(operations.readdir, handle, cookie, None)
+        assert answer in (None, -errno.EINVAL)
+        call(operations.releasedir, handle)
+        return self._page if answer is None else [("EINVAL", 0)]
+
+
+def folder_of(numbers: Iterable[int], token: str = "") -> Tree:
+    content = VirtualFile(literal_table(b"x"), (), None)
+    return build([Entry((f"{number:03d}",), content, 0, token) for number in numbers])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_pages_of_a_directory_are_all_of_it(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    pages = Pages(monkeypatch, size)
+    operations = Operations(lambda: now, Reader())
+    now = folder_of(range(50))
+    seen, cookie = [], 0
+    while page := pages.read(operations, 1, cookie):
+        seen += [name for name, _ in page]
+        cookie = page[-1][1]
+    assert seen == [".", "..", *(f"{number:03d}" for number in range(50))]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize("token", ["", "changed"])
+def test_nothing_is_left_out_or_doubled_where_entries_come_and_go_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, size: int, token: str
+) -> None:
+    pages = Pages(monkeypatch, size)
+    operations = Operations(lambda: now, Reader())
+    there = set(range(0, 60, 3))
+    now = folder_of(there)
+    rng = random.Random(size)
+    seen: list[str] = []
+    always = set(there)
+    cookie = 0
+    while page := pages.read(operations, 1, cookie):
+        seen += [name for name, _ in page]
+        cookie = page[-1][1]
+        # The entry at which the reader has stopped goes as well, or becomes another file.
+        if seen[-1].isdigit() and not token:
+            there.discard(int(seen[-1]))
+        there ^= {rng.randrange(60) for _ in range(5)}
+        always &= there | {int(name) for name in seen if name.isdigit()}
+        now = folder_of(there, token)
+    assert seen == sorted(set(seen))
+    assert always <= {int(name) for name in seen if name.isdigit()}
+
+
+def test_a_cookie_that_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = Pages(monkeypatch, 5)
+    assert pages.read(Operations(lambda: folder_of(range(9)), Reader()), 1, 4711) == [("EINVAL", 0)]
+
+
+def test_cookies_mean_the_same_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = Pages(monkeypatch, 5)
+    *_, (name, cookie) = pages.read(Operations(lambda: folder_of(range(9)), Reader()), 1, 0)
+    assert name == "002"
+    again = pages.read(Operations(lambda: folder_of(range(9)), Reader()), 1, cookie)
+    assert again[0][0] == "003"
 
 
 def test_what_the_log_calls_things(fixture: Fixture) -> None:

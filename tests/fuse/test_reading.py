@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
@@ -178,6 +179,36 @@ def test_listings(mount: Mounted) -> None:
     assert found["00007"] == (mount.point / "many" / "00007").stat().st_ino
     dotted = subprocess.run(["ls", "-a", mount.point], stdout=subprocess.PIPE, check=True)
     assert dotted.stdout.split()[:2] == [b".", b".."]
+
+
+def test_going_back_in_a_listing(mount: Mounted) -> None:
+    """telldir(3) and seekdir(3), by which Samba finds its place again."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
+    libc.telldir.restype = ctypes.c_long
+    for function in (libc.readdir, libc.telldir, libc.closedir):
+        function.argtypes = [ctypes.c_void_p]
+    libc.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
+    stream = libc.opendir(os.fsencode(mount.point / "many"))
+    assert stream
+
+    def read(count: int) -> list[bytes]:
+        names: list[bytes] = []
+        while len(names) < count and (entry := libc.readdir(stream)):
+            names.append(ctypes.string_at(entry + 19))  # d_name
+        return names
+
+    try:
+        head = read(1000)
+        place = libc.telldir(stream)
+        middle = read(500)
+        assert len(read(5000)) == MANY + 2 - 1500
+        libc.seekdir(stream, place)
+        assert read(500) == middle
+    finally:
+        libc.closedir(stream)
+    names = [f"{number:05d}".encode() for number in range(MANY)]
+    assert head + middle == [b".", b"..", *names][:1500]
 
 
 def test_missing_names(mount: Mounted) -> None:
