@@ -27,6 +27,7 @@ from dicomfs.fuse.changes import Deliver, Messenger
 from dicomfs.fuse.mount_table import mount_at
 from dicomfs.fuse.operations import ContentReader, Operations
 from dicomfs.fuse.process import ATTRIBUTE, Process
+from dicomfs.fuse.readiness import requests_at_hand
 from dicomfs.fuse.tuning import tune
 from dicomfs.fuse.unmount import KIND, unmount
 from dicomfs.vfs.tree import Tree
@@ -129,7 +130,7 @@ async def _run(
 
 async def _serve(course: _Course) -> None:
     try:
-        with course.scope:
+        with course.scope, requests_at_hand():
             await pyfuse3.main(max_tasks=_MOST_TASKS)
     except Exception as error:
         log.critical("the connection to the kernel broke", exc_info=error)
