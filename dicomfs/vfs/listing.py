@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from json.encoder import encode_basestring
+from math import isfinite
 from typing import Any, NamedTuple
 
 from dicomfs.catalog.catalogue import CataloguedSlide, Rejection
@@ -225,6 +226,10 @@ def _indented(value: Any, line: str, parts: list[str]) -> None:
     if kind is str:
         parts.append(encode_basestring(value))
     elif kind is int:
+    elif kind is float and isfinite(value):
+        parts.append(repr(value))
+    elif value is None:
+        parts.append("null")
         parts.append(str(value))
     elif kind is dict and value:
         inner = line + "  "
