@@ -2,8 +2,9 @@
 
 pyfuse3 has trio wait for the device before it receives each request.  That registers the device
 with epoll and goes once around the event loop, which takes longer than answering a read from the
-page cache does; under load the next request is there already, and a single `poll` says so.  Nobody is kept waiting by this: pyfuse3 takes a trio lock before each request, which lets the other
-tasks run and is where a cancellation arrives.
+page cache does; under load the next request is there already, and a single `poll` says so.  Nobody
+is kept waiting by this: pyfuse3 takes a trio lock before each request, which lets the other tasks
+run and is where a cancellation arrives.
 
 Must not know what is done with the requests.
 """
