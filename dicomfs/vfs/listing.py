@@ -226,10 +226,6 @@ def _indented(value: Any, line: str, parts: list[str]) -> None:
     if kind is str:
         parts.append(encode_basestring(value))
     elif kind is int:
-    elif kind is float and isfinite(value):
-        parts.append(repr(value))
-    elif value is None:
-        parts.append("null")
         parts.append(str(value))
     elif kind is dict and value:
         inner = line + "  "
@@ -247,5 +243,9 @@ def _indented(value: Any, line: str, parts: list[str]) -> None:
             _indented(one, inner, parts)
             before = "," + inner
         parts.append(line + "]")
+    elif kind is float and isfinite(value):
+        parts.append(repr(value))
+    elif value is None:
+        parts.append("null")
     else:
         parts.append(json.dumps(value, ensure_ascii=False))
