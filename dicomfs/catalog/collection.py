@@ -12,12 +12,12 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from dicomfs.catalog.catalogue import CataloguedSlide, OtherSeries, Rejection
-from dicomfs.catalog.findings import Inflated, What, stranger_parts
+from dicomfs.catalog.findings import AGAIN, Finding, Inflated, What, stranger_parts
 from dicomfs.catalog.parsing import Batch, Place, look_at_all
 from dicomfs.catalog.store import Index, Row
 from dicomfs.errors import RejectedError, SourceChangedError
@@ -95,6 +95,8 @@ class Collection:
         self._loading = threading.Lock()
         self._loaded: _Objects | None = None
         self._rejections: dict[str, Rejection] = {}
+        self._by_study: dict[str, list[OtherSeries]] | None = None
+        self._changed_studies: set[str] = set()
 
     @property
     def _objects(self) -> _Objects:
@@ -160,6 +162,30 @@ class Collection:
             OtherSeries(*stranger_parts(group), count) for group, count in sorted(groups.items())
         )
 
+    def other_series_of(self, study: str) -> Sequence[OtherSeries]:
+        """The series of other kinds than slides of a study, by its UID."""
+        by_study = self._by_study
+        if by_study is None:
+            by_study = {}
+            for one in self.other_series():
+                by_study.setdefault(one.study_instance_uid, []).append(one)
+            self._by_study = by_study
+        return by_study.get(study, ())
+
+    @property
+    def others_changed(self) -> bool:
+        """Whether there is anything for `take_changed_studies`."""
+        return bool(self._changed_studies)
+
+    def take_changed_studies(self) -> set[str]:
+        """UIDs of studies whose series of other kinds have changed since this was last asked."""
+        changed, self._changed_studies = self._changed_studies, set()
+        return changed
+
+    def _note_stranger(self, row: Row) -> None:
+        self._changed_studies.add(stranger_parts(row.group)[1])
+        self._by_study = None
+
     def rejections(self) -> tuple[Rejection, ...]:
         """The objects that are not shown, and what could not even be listed."""
         if self._loaded is None:
@@ -222,7 +248,7 @@ class Collection:
         for batch in look_at_all(
             self.source, objects, self._limits, self._place, stopped, self.profile
         ):
-            self.index.keep(batch)
+            self.index.keep([(_as_kept(obj, finding), finding) for obj, finding in batch])
             yield [obj for obj, _ in batch], self._put_in(batch)
 
     def _put_in(self, batch: Batch) -> set[str]:
@@ -236,12 +262,16 @@ class Collection:
                 self._series.setdefault(finding.group, []).append(obj.key)
                 touched.add(finding.group)
             self._rows[obj.key] = row
+            if finding.what is What.STRANGER:
+                self._note_stranger(row)
         return touched
 
     def _take_out(self, key: str) -> str | None:
         """Take an object out of its series, which is returned."""
         row = self._rows.pop(key, None)
         self._rejections.pop(key, None)
+        if row is not None and row.what is What.STRANGER:
+            self._note_stranger(row)
         if row is None or row.what is not What.INSTANCE:
             return None
         members = self._series[row.group]
@@ -302,6 +332,14 @@ class Collection:
         if inflated is None:
             return obj
         return self.source.inflated(obj, inflated.start, inflated.size)
+
+
+def _as_kept(obj: SourceObject, finding: Finding) -> SourceObject:
+    """The object as the index is to know it: as another version where it is to be looked at again
+    by whoever opens the index next."""
+    if finding.what is not What.REJECTED or finding.group != AGAIN:
+        return obj
+    return SourceObject(obj.key, replace(obj.identity, mtime_ns=-1))
 
 
 def _without_identifying(

@@ -12,6 +12,10 @@ from enum import IntEnum
 _SEPARATOR = "\x1f"
 
 
+AGAIN = "again"
+"""Group of what was rejected as the source could not be read, which may be over by next time."""
+
+
 class What(IntEnum):
     """Kinds of objects."""
 
@@ -33,7 +37,8 @@ class Inflated:
 class Finding:
     """What an object turned out to be.
 
-    group : of an instance, the key of its series; of a stranger, what tells its series and kind
+    group : of an instance, the key of its series; of a stranger, what tells its series and kind; of
+        what was rejected, AGAIN or ""
     record : the facts as bytes; b"" where there are none beyond `group`
     shared : what the record refers to, by digest
     """

@@ -9,11 +9,18 @@ import logging
 
 from dicomfs.catalog.catalogue import Rejection
 from dicomfs.catalog.codec import encode
-from dicomfs.catalog.findings import Finding, Inflated, What, stranger_group
+from dicomfs.catalog.findings import AGAIN, Finding, Inflated, What, stranger_group
 from dicomfs.dicom.instance import Instance, Stranger
 from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.dicom.read import read_instance
-from dicomfs.errors import DeflatedDataSetError, DicomfsError, Fault, NotDicomError, RejectedError
+from dicomfs.errors import (
+    DeflatedDataSetError,
+    DicomfsError,
+    Fault,
+    NotDicomError,
+    RejectedError,
+    SourceError,
+)
 from dicomfs.limits import Limits
 from dicomfs.source.protocol import ScannableSource, SourceObject
 
@@ -41,6 +48,8 @@ def look_at(
         return Finding(What.NOT_DICOM, "", b"")
     except RejectedError as error:
         return rejected(obj, error.code, str(error))
+    except SourceError as error:
+        return rejected(obj, "unreadable", str(error), AGAIN)
     except DicomfsError as error:
         return rejected(
             obj, "unreadable" if error.fault is Fault.SOURCE else "internal", str(error)
@@ -53,10 +62,10 @@ def look_at(
         return rejected(obj, "internal", "could not be parsed")
 
 
-def rejected(obj: SourceObject, code: str, message: str) -> Finding:
-    """The finding of an object that cannot be shown."""
+def rejected(obj: SourceObject, code: str, message: str, group: str = "") -> Finding:
+    """The finding of an object that cannot be shown; group as in `Finding`."""
     record, shared = encode(Rejection("", code, message, (obj.key,)), Rejection)
-    return Finding(What.REJECTED, "", record, tuple(shared.items()))
+    return Finding(What.REJECTED, group, record, tuple(shared.items()))
 
 
 def _finding(obj: SourceObject, facts: Instance | Stranger, inflated: Inflated | None) -> Finding:
