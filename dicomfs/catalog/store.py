@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dicomfs.catalog.catalogue import Rejection
 from dicomfs.catalog.findings import Finding, Inflated, What
 from dicomfs.errors import DicomfsError, UsageError
+from dicomfs.source import private
 from dicomfs.source.protocol import Identity, SourceObject
 from dicomfs.version import __version__
 
@@ -273,7 +274,9 @@ def open_index(path: Path, *, ours: bool, variant: str = "") -> Index:
     """
     name = f"the index {path}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.make_folder(path.parent)
+        if ours:
+            private.keep_to_owner(path)
         if not ours and not _replaceable(path):
             raise UsageError(f"{path} is a file, but no index of dicomfs; choose another name")
         for _ in range(2):
@@ -337,6 +340,7 @@ def _make(path: Path, variant: str) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     with suppress(FileNotFoundError):
         fresh.unlink()
+    private.make_file(fresh)  # SQLite's log and its index of that get the same permissions
     connection = sqlite3.connect(fresh, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")

@@ -18,6 +18,8 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
+from dicomfs.source.private import make_folder
+
 _FILE_BYTES = 5 * 1024 * 1024
 _OLD_FILES = 2
 
@@ -123,7 +125,7 @@ def file(path: Path, verbosity: int, form: Form | None = None) -> logging.Handle
     The file is the owner's alone.  It is renamed to `….1` at 5 MiB; two old ones are kept.  Raises
     OSError.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     handler = _OwnersFile(
         path,
         maxBytes=_FILE_BYTES,

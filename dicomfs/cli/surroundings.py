@@ -19,6 +19,7 @@ from pathlib import Path
 
 from dicomfs.fuse.system import Finding, State
 from dicomfs.limits import DEFAULT_LIMITS, MIB
+from dicomfs.source.private import make_folder
 from dicomfs.version import __version__
 
 # Codecs of imagecodecs, and what cannot be shown without them.
@@ -125,7 +126,7 @@ def _cache() -> Iterator[Finding]:
         " an index every mount looks at all of its source anew."
     )
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
         free = shutil.disk_usage(folder).free

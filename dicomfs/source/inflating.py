@@ -20,6 +20,7 @@ from dicomfs.dicom.steps import Steps
 from dicomfs.errors import LimitExceededError, MalformedDicomError, SourceError
 from dicomfs.limits import Limits
 from dicomfs.source.local import LocalDirectory
+from dicomfs.source.private import make_file, make_folder
 from dicomfs.source.protocol import Identity, Problem, SourceObject, SourceStats, printable
 from dicomfs.source.sealed import SealedDirectory
 
@@ -116,7 +117,7 @@ class InflatingSource:
         name = self._name(obj, size)
         path = self._cache / name
         try:
-            self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self._cache)
             if not (path.is_file() and path.stat().st_size == size):
                 self._inflate(obj, start, size, path)
             state = path.stat()
@@ -145,7 +146,8 @@ class InflatingSource:
         """Write the copy under a temporary name, then rename it."""
         temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}")
         try:
-            with temporary.open("xb") as out:
+            make_file(temporary)
+            with temporary.open("r+b") as out:
                 for part in self._stream(obj, start, size):
                     out.write(part)
             temporary.replace(path)

@@ -151,7 +151,7 @@ def test_a_cache_directory_that_cannot_be_made(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     one = found(surroundings.examine(), "cache")
     assert one.state is State.WARN
-    assert "cannot be written: Not a directory" in one.found
+    assert "cannot be written: File exists" in one.found
 
 
 def test_a_cache_directory_that_others_may_enter(home: Path) -> None:
