@@ -196,20 +196,33 @@ def _coder(kind: Any) -> tuple[_Put, _Get]:
 
 
 def _record(kind: type) -> tuple[_Put, _Get]:
-    names = tuple(_hints(kind))
-    coders = [_coder(hint) for hint in _hints(kind).values()]
-    puts = tuple(zip(names, (put for put, _ in coders), strict=True))
-    gets = tuple(get for _, get in coders)
+    # Most values stand in the text as they are: of those nothing but the type is looked at, and of
+    # all at once, for records are written and read by the ten thousand.
+    hints = _hints(kind)
+    names = tuple(hints)
+    count = len(names)
+    kinds = list(enumerate(hints.values()))
+    puts = [(n, _coder(hint)[0]) for n, hint in kinds if hint not in _WRITTEN_AS_IT_IS]
+    gets = [(n, _coder(hint)[1]) for n, hint in kinds if hint not in _READ_AS_IT_IS]
+    places = [n for n, hint in kinds if hint in _READ_AS_IT_IS]
+    expected = [hint for _, hint in kinds if hint in _READ_AS_IT_IS]
 
     def put(value: Any, blobs: Blobs) -> list[Any]:
         if type(value) is not kind:
             raise TypeError(f"{type(value)} where {kind} is declared")
-        return [put_one(getattr(value, name), blobs) for name, put_one in puts]
+        content = [getattr(value, name) for name in names]
+        for n, put_one in puts:
+            content[n] = put_one(content[n], blobs)
+        return content
 
     def get(content: Any, blobs: _Blobs) -> Any:
-        if type(content) is not list or len(content) != len(gets):
+        if type(content) is not list or len(content) != count:
             raise RecordError(f"a record has no {kind.__name__}")
-        return kind(*[get_one(part, blobs) for get_one, part in zip(gets, content, strict=True)])
+        if [type(content[n]) for n in places] != expected:
+            raise RecordError(f"a value of a {kind.__name__} is of another type")
+        for n, get_one in gets:
+            content[n] = get_one(content[n], blobs)
+        return kind(*content)
 
     return put, get
 
@@ -317,6 +330,9 @@ def _get_bytes(content: Any, blobs: _Blobs) -> bytes:
         return blobs.shared(name)
     return blobs.take(content)
 
+
+_WRITTEN_AS_IT_IS = (str, bool)  # an integer may be one of numpy
+_READ_AS_IT_IS = (str, bool, int)
 
 _FLOAT = _checked(float, int)
 
