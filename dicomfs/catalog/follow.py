@@ -256,7 +256,7 @@ class Follower:
             for one, since in self._untold.items()
             if at_once or now - since > _PATIENCE or self._is_at_rest(one)
         }
-        if not ready:
+        if not ready and not self._collection.others_changed:
             return
         for one in ready:
             del self._untold[one]

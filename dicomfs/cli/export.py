@@ -56,14 +56,16 @@ def export(
         archive = Archive.load(source, **showing.keywords(), exclude=dest, progress=progress)
     with archive:
         slides = _chosen(archive, series)
-        wanted = [("/".join((*slide.folder, name)), slide, name) for slide in slides
+        wanted = [("/".join((*slide.folder, name)), name) for slide in slides
                   for name in slide.files]  # fmt: skip
+        if not series:
+            wanted += _about_folders(slides)
         if not overwrite:
-            _refuse_existing(dest, [path for path, _, _ in wanted])
-        total = sum(slide.files[name].size for _, slide, name in wanted)
+            _refuse_existing(dest, [path for path, _ in wanted])
+        total = sum(_size(archive, path) for path, _ in wanted)
         failed = 0
         with copying(total) as progress_of:
-            for path, _, name in wanted:
+            for path, name in wanted:
                 try:
                     _copy(archive, path, dest / path, partial(progress_of, name))
                 except OSError as error:
@@ -91,6 +93,24 @@ def _chosen(archive: Archive, series: Sequence[str]) -> list[SlideFiles]:
             " dicomfs inspect lists them"
         )
     return chosen
+
+
+def _about_folders(slides: Sequence[SlideFiles]) -> list[tuple[str, str]]:
+    """Paths and names of the files that tell of patients and studies."""
+    from dicomfs.vfs.about import PATIENT_FILE, STUDY_FILE
+
+    patients = dict.fromkeys(slide.folder[0] for slide in slides)
+    studies = dict.fromkeys("/".join(slide.folder) for slide in slides)
+    return [(f"{folder}/{PATIENT_FILE}", PATIENT_FILE) for folder in patients] + [
+        (f"{folder}/{STUDY_FILE}", STUDY_FILE) for folder in studies
+    ]
+
+
+def _size(archive: Archive, path: str) -> int:
+    from dicomfs.vfs.nodes import File
+
+    node = archive.find(path)
+    return node.size if isinstance(node, File) else 0
 
 
 def _refuse_existing(dest: Path, paths: Sequence[str]) -> None:

@@ -75,6 +75,41 @@ def transfer_syntax_name(uid: str) -> str:
     return _NAMES.get(uid, uid or "none declared")
 
 
+def sop_class_name(uid: str) -> str:
+    """The name of a SOP class as PS3.6 has it; the UID itself where it has none."""
+    name = _CLASS_NAMES.get(uid.removeprefix(f"{_SOP}."))
+    if name is None:
+        from pydicom.uid import UID  # takes its time, and for slides it is not needed
+
+        return str(UID(uid).name)
+    return f"{name} Storage"
+
+
+_CLASS_NAMES = {
+    "2": "CT Image",
+    "4": "MR Image",
+    "7": "Secondary Capture Image",
+    "11.1": "Grayscale Softcopy Presentation State",
+    "11.2": "Color Softcopy Presentation State",
+    "11.8": "Advanced Blending Presentation State",
+    "30": "Parametric Map",
+    "66.4": "Segmentation",
+    "66.7": "Label Map Segmentation",
+    "77.1.2": "VL Microscopic Image",
+    "77.1.3": "VL Slide-Coordinates Microscopic Image",
+    "77.1.4": "VL Photographic Image",
+    "77.1.6": "VL Whole Slide Microscopy Image",
+    "77.1.8": "Confocal Microscopy Image",
+    "77.1.9": "Confocal Microscopy Tiled Pyramidal Image",
+    "88.11": "Basic Text SR",
+    "88.22": "Enhanced SR",
+    "88.33": "Comprehensive SR",
+    "88.34": "Comprehensive 3D SR",
+    "88.59": "Key Object Selection Document",
+    "91.1": "Microscopy Bulk Simple Annotations",
+    "104.1": "Encapsulated PDF",
+}
+
 _NAMES: dict[str, str] = {
     TransferSyntax.IMPLICIT_LITTLE_ENDIAN: "Implicit VR Little Endian",
     TransferSyntax.EXPLICIT_LITTLE_ENDIAN: "Explicit VR Little Endian",

@@ -22,6 +22,7 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestC
 from dicomfs.fuse.boundary import Failures, guarded
 from dicomfs.fuse.listings import Bookmarks, Listing
 from dicomfs.reading.virtual_file import VirtualFile
+from dicomfs.vfs.attributes import KEYWORDS, Attributes
 from dicomfs.vfs.live import LiveFile
 from dicomfs.vfs.names import LONGEST
 from dicomfs.vfs.nodes import NO_ATTRIBUTES, Directory, File, Node
@@ -45,6 +46,8 @@ _BLOCK_SIZE = 4096
 _SECTOR_SIZE = 512
 
 _IDLE_BUFFERS = 16
+
+_READ_FROM_SOURCE = KEYWORDS.encode()
 
 # Slides that are put together at the same time because somebody opens them.
 _MOST_OPENINGS = 4
@@ -171,7 +174,10 @@ class Operations(pyfuse3.Operations):
 
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
         """The names of the extended attributes of a node."""
-        return [name.encode("utf-8") for name in self._extended(self._find(inode))]
+        attributes = self._extended(self._find(inode))
+        if isinstance(attributes, Attributes):
+            attributes = await self._in_thread(attributes)
+        return [name.encode("utf-8") for name in attributes]
 
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
         """The value of an extended attribute."""
@@ -179,11 +185,20 @@ class Operations(pyfuse3.Operations):
             # `ls -l` asks for labels and access lists, and after this answer never again: seven of
             # ten requests fewer than where it is told that this file has none.
             raise FUSEError(errno.EOPNOTSUPP)
-        node = self._find(inode)
-        value = self._extended(node).get(name.decode("utf-8", "surrogateescape"))
+        attributes = self._extended(self._find(inode))
+        if not name.startswith(_READ_FROM_SOURCE):  # Samba asks every file for some of its own
+            value = attributes.get(name.decode("utf-8", "surrogateescape"))
+        else:
+            value = (await self._in_thread(attributes)).get(name.decode("utf-8", "replace"))
         if value is None:
             raise FUSEError(pyfuse3.ENOATTR)
         return bytes(value)
+
+    async def _in_thread(self, attributes: Mapping[str, bytes]) -> dict[str, bytes]:
+        """All attributes, some of which may have to be read from the source."""
+        return await trio.to_thread.run_sync(
+            dict, attributes, abandon_on_cancel=True, limiter=self._openers
+        )
 
     # ------------------------------------------------------------ directories
 

@@ -7,11 +7,20 @@ it.  Follows the DICOM information model (PS3.3 section 7).  Must not know what 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from dicomfs.catalog.catalogue import OtherSeries
 from dicomfs.catalog.codec import RecordError
 from dicomfs.vfs import names
+from dicomfs.vfs.about import (
+    PATIENT_FILE,
+    STUDY_FILE,
+    StudyContent,
+    entry_of,
+    patient_content,
+    study_content,
+)
 from dicomfs.vfs.listing import (
     LONGEST_ENDING,
     Head,
@@ -21,7 +30,7 @@ from dicomfs.vfs.listing import (
     listing_of,
 )
 from dicomfs.vfs.names import Wanted
-from dicomfs.vfs.tree import Entry, Folder, Path
+from dicomfs.vfs.tree import Entry, Folder, Leaf, Path
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +70,20 @@ class Held:
 
 
 class Folders:
-    """The folders of the series that it is given.  Not for two threads at once."""
+    """The folders of the series that it is given.  Not for two threads at once.
 
-    def __init__(self, entries: SlideEntries) -> None:
+    entries : makes the files of a slide
+    others : gives the series of other kinds of a study, by its UID; None for folders without
+        `patient.json` and `study.json`
+    """
+
+    def __init__(
+        self,
+        entries: SlideEntries,
+        others: Callable[[str], Sequence[OtherSeries]] | None = None,
+    ) -> None:
         self._entries = entries
+        self._others = others
         self._held: dict[str, Held] = {}
         self._studies: dict[Study, list[str]] = {}  # their series
         self._patients: dict[str, dict[Study, None]] = {}  # their studies
@@ -86,13 +105,20 @@ class Folders:
 
     # ------------------------------------------------------------ changes
 
-    def change(self, series: Mapping[str, Held | None]) -> tuple[list[Path], list[Folder]]:
+    def change(
+        self, series: Mapping[str, Held | None], others: Container[str] = ()
+    ) -> tuple[list[Path], list[Folder]]:
         """Hold something else of some series; None for nothing.
+
+        others : UIDs of studies whose series of other kinds have changed
 
         Returns paths of folders that are gone, and the folders of patients that are to be shown in
         the place of what was there.
         """
         touched: set[str] = set()
+        for study in [study for study in self._studies if study[1] in others]:
+            self._folders.pop(study, None)
+            touched.add(study[0])
         for one, held in series.items():
             before = self._held.pop(one, None)
             if before is not None:
@@ -169,10 +195,32 @@ class Folders:
             (self._patient_name(patient),),
             max(slide.mtime_ns for slide in slides),
             len(studies),
-            1 + len(studies) + sum(slide.files for slide in slides),
+            1
+            + len(studies)
+            + sum(slide.files for slide in slides)
+            + self._documents * (1 + len(studies)),
             sum(slide.size for slide in slides),
-            lambda: self._study_folders(patient),
+            lambda: self._patient_leaves(patient),
         )
+
+    @property
+    def _documents(self) -> int:
+        """How many JSON files tell of the folder that they are in."""
+        return 0 if self._others is None else 1
+
+    def _patient_leaves(self, patient: str) -> Iterator[Leaf]:
+        """What is in the folder of a patient."""
+        folders = self._study_folders(patient)
+        yield from folders
+        if self._others is None or not folders:
+            return
+        studies = [
+            self._known(study, folder.path[1])
+            for study, folder in zip(self._patients[patient], folders, strict=True)
+        ]
+        path = (folders[0].path[0], PATIENT_FILE)
+        newest = max(folder.mtime_ns for folder in folders)
+        yield entry_of(path, newest, lambda: patient_content([one.content() for one in studies]))
 
     # ------------------------------------------------------------ studies
 
@@ -193,7 +241,7 @@ class Folders:
         return dict(zip(studies, names.told_apart(wanted, tokens), strict=True))
 
     def _study_folders(self, patient: str) -> list[Folder]:
-        """What is in the folder of a patient; a study has the same folder until it changes."""
+        """The folders of a patient's studies; a study has the same folder until it changes."""
         for study, name in self._study_names(patient).items():
             path = (self._patient_name(patient), name)
             known = self._folders.get(study)
@@ -207,23 +255,56 @@ class Folders:
             path,
             max(slide.mtime_ns for slide in slides),
             0,
-            1 + sum(slide.files for slide in slides),
+            1 + sum(slide.files for slide in slides) + self._documents,
             sum(slide.size for slide in slides),
             lambda: self._study_entries(study, path),
         )
 
     def _study_entries(self, study: Study, path: tuple[str, str]) -> Iterator[Entry]:
         """What is in the folder of a study."""
-        for series, slide, stem in self._slides(study):
+        slides = self._slides(study)
+        for series, slide, stem in slides:
             yield from self._entries(series, slide, (*path, stem))
+        if self._others is not None and slides:
+            known = self._known(study, path[1])
+            newest = max(slide.mtime_ns for _, slide, _ in slides)
+            yield entry_of((*path, STUDY_FILE), newest, lambda: study_content(known.content()))
 
     def _slides(self, study: Study) -> list[tuple[str, ListedSlide, str]]:
         """The slides of a study: their series, and the names of their files without endings."""
+        return self._known(study, "").slides()
+
+    def _known(self, study: Study, folder: str) -> _KnownStudy:
+        """What is known of a study now."""
+        members = tuple((series, self._held[series]) for series in self._studies.get(study, ()))
+        others = () if self._others is None else tuple(self._others(study[1]))
+        return _KnownStudy(study, folder, members, others)
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownStudy:
+    """A study as it was at some moment.
+
+    members : its series by key, with what was held of them
+    """
+
+    study: Study
+    folder: str
+    members: tuple[tuple[str, Held], ...]
+    others: tuple[OtherSeries, ...]
+
+    def content(self) -> StudyContent:
+        """All that is known of it."""
+        slides = tuple((slide, stem) for _, slide, stem in self.slides())
+        return StudyContent(self.folder, slides, self.others)
+
+    def slides(self) -> list[tuple[str, ListedSlide, str]]:
+        """The slides: their series, and the names of their files without endings."""
         found = [
             (series, slide)
-            for series in self._studies.get(study, ())
-            for slide in self._held[series].listing().slides
-            if (slide.patient_id, slide.study_instance_uid) == study
+            for series, held in self.members
+            for slide in held.listing().slides
+            if (slide.patient_id, slide.study_instance_uid) == self.study
         ]
         tokens = [
             Wanted(slide.stem, f"{series} {slide.pyramid_uid}", LONGEST_ENDING)

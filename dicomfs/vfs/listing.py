@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from json.encoder import encode_basestring
@@ -43,14 +43,28 @@ class ListedSlide:
     patient, study, stem : names of its folders and its files where nothing is confused
     version : changes with its source files
     warnings : codes, with spaces between
+    study_moment : ISO 8601; patient_birth_date too
+    sop_classes : UIDs, with spaces between
+    instances : how many its series has, each counted once
     """
 
     series_instance_uid: str
     study_instance_uid: str
     pyramid_uid: str
     patient_id: str
+    patient_id_issuer: str
+    patient_name: str
+    patient_birth_date: str
+    patient_sex: str
+    patient_age: str
+    study_id: str
+    study_moment: str
+    study_description: str
     accession_number: str
-    container_identifier: str
+    referring_physician: str
+    modality: str
+    sop_classes: str
+    instances: int
     warnings: str
     patient: str
     study: str
@@ -98,7 +112,9 @@ class Head:
     troubled: bool
 
 
-_SLIDE_TYPES = [int if name == "mtime_ns" else str for name in ListedSlide.__slots__[:-1]]
+_SLIDE_TYPES = [
+    int if name in ("mtime_ns", "instances") else str for name in ListedSlide.__slots__[:-1]
+]
 _WHERE_TYPES = [str, str, str, str, int, int, int]
 _SIZES = struct.Struct("<II")  # CRC-32 of what follows it, bytes of the head
 
@@ -176,39 +192,6 @@ def version_of(entry: CataloguedSlide, series: str) -> str:
     sources = [f"{obj.key}\0{obj.identity.fingerprint}" for obj in entry.objects]
     text = "\0".join([_LAYOUT_VERSION, series, entry.pyramid_uid, *sources])
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-
-
-class Attributes(Mapping[str, bytes]):
-    """The extended attributes of a file of a slide, made when they are asked for."""
-
-    __slots__ = ("_flavour", "_slide")
-
-    def __init__(self, slide: ListedSlide, flavour: str) -> None:
-        self._slide = slide
-        self._flavour = flavour
-
-    def _values(self) -> dict[str, bytes]:
-        slide = self._slide
-        values = {
-            "user.dicom.PatientID": slide.patient_id,
-            "user.dicom.AccessionNumber": slide.accession_number,
-            "user.dicom.ContainerIdentifier": slide.container_identifier,
-            "user.dicom.StudyInstanceUID": slide.study_instance_uid,
-            "user.dicom.SeriesInstanceUID": slide.series_instance_uid,
-            "user.dicomfs.series_instance_uid": slide.series_instance_uid,
-            "user.dicomfs.warnings": slide.warnings,
-            "user.dicomfs.flavour": self._flavour,
-        }
-        return {key: value.encode("utf-8", "replace") for key, value in values.items() if value}
-
-    def __getitem__(self, name: str) -> bytes:
-        return self._values()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values())
-
-    def __len__(self) -> int:
-        return len(self._values())
 
 
 def json_bytes(content: Any) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -19,6 +19,7 @@ from dicomfs.errors import SourceChangedError
 from dicomfs.limits import Limits
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.source.protocol import SourceObject
+from dicomfs.vfs.attributes import bounded
 from dicomfs.vfs.listing import ListedFile, ListedSeries, ListedSlide, version_of
 from dicomfs.vfs.names import alone
 from dicomfs.vfs.options import LayoutOptions
@@ -40,9 +41,13 @@ def list_series(
     built = collection.build(series)
     slides: list[ListedSlide] = []
     rejected = list(built.rejected)
+    uri = collection.source.uri
+    instances = len(
+        {one.header.sop_instance_uid for entry in built.slides for one in entry.slide.instances}
+    )
     for entry in built.slides:
         try:
-            slides.append(_listed(entry, series, options, limits, collection.source.uri))
+            slides.append(_listed(entry, series, options, limits, uri, instances))
         except Exception:
             log.exception("series %s cannot be laid out", series)
             keys = tuple(obj.key for obj in entry.objects)
@@ -56,7 +61,9 @@ def _listed(
     options: LayoutOptions,
     limits: Limits,
     uri: Callable[[SourceObject], str],
+    instances: int,
 ) -> ListedSlide:
+    from dicomfs.slide.summary import date_and_time, iso_datetime
     from dicomfs.vfs import layout
 
     wanted = layout.file_name(entry, series)
@@ -68,8 +75,19 @@ def _listed(
         study_instance_uid=entry.slide.study_instance_uid,
         pyramid_uid=entry.pyramid_uid,
         patient_id=about.patient_id,
+        patient_id_issuer=about.patient_id_issuer,
+        patient_name=about.patient_name,
+        patient_birth_date=iso_datetime(about.patient_birth_date) or "",
+        patient_sex=about.patient_sex,
+        patient_age=about.patient_age,
+        study_id=about.study_id,
+        study_moment=date_and_time(about.study_date, about.study_time) or "",
+        study_description=about.study_description,
         accession_number=about.accession_number,
-        container_identifier=about.container_identifier,
+        referring_physician=about.referring_physician,
+        modality=entry.slide.instances[0].header.modality,
+        sop_classes=" ".join(sorted({one.header.sop_class_uid for one in entry.slide.instances})),
+        instances=instances,
         warnings=" ".join(note.code for note in entry.slide.notes),
         patient=alone(layout.patient_name(entry)),
         study=alone(layout.study_name(entry)),
@@ -96,6 +114,7 @@ class Opener:
         self._limits = limits
         self._lock = threading.Lock()
         self._kept: OrderedDict[_Key, SlideFiles] = OrderedDict()
+        self._printable: OrderedDict[_Key, Mapping[str, bytes]] = OrderedDict()
         self._in_use: WeakValueDictionary[tuple[_Key, str], VirtualFile] = WeakValueDictionary()
 
     def slide(self, series: str, slide: ListedSlide, path: tuple[str, str, str]) -> SlideFiles:
@@ -126,17 +145,61 @@ class Opener:
             content = self._in_use.get((key, file.ending))
             if content is not None:
                 return content
-            files = self._kept.get(key)
-            if files is None:
-                files = self._kept[key] = self.slide(series, slide, path)
-                while len(self._kept) > _KEPT:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
+            files = self._files(key, series, slide, path)
             content = files.files.get(path[2] + file.ending)
             if content is None or content.size != file.size:
                 raise _changed(path)
             self._in_use[(key, file.ending)] = content
             return content
+
+    def _files(
+        self, key: _Key, series: str, slide: ListedSlide, path: tuple[str, str, str]
+    ) -> SlideFiles:
+        """A slide, which is kept for a while.  To be called with the lock."""
+        files = self._kept.get(key)
+        if files is None:
+            files = self._kept[key] = self.slide(series, slide, path)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return files
+
+    def printable(
+        self, series: str, slide: ListedSlide, path: tuple[str, str, str]
+    ) -> Mapping[str, bytes]:
+        """What the data set of the largest level says in a line each, as extended attributes.
+
+        Blocks.  Raises SourceChangedError, and what reading the source raises.
+        """
+        key = (slide.version, slide.pyramid_uid, path[2])
+        with self._lock:
+            known = self._printable.get(key)
+            if known is not None:
+                return known
+            entry = self._files(key, series, slide, path).entry
+        values = self._read_printable(entry)
+        with self._lock:
+            self._printable[key] = values
+            while len(self._printable) > _KEPT:
+                self._printable.popitem(last=False)
+        return values
+
+    def _read_printable(self, entry: CataloguedSlide) -> Mapping[str, bytes]:
+        from dicomfs.dicom.dataset import read_elements
+        from dicomfs.dicom.deidentify import deidentify
+        from dicomfs.dicom.printable import printable_values
+
+        member = entry.slide.levels[0].members[0]
+        layout = entry.slide.instances[member].layout
+        parts = []
+        for offset, size in layout.header:
+            part = bytearray(size)
+            self._collection.source.read_into(entry.objects[member], offset, memoryview(part))
+            parts.append(bytes(part))
+        dataset = read_elements(b"".join(parts), layout.encoding)
+        if self._options.profile is not None:
+            dataset = deidentify(dataset, self._options.profile)
+        return bounded(printable_values(dataset))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,6 +220,10 @@ class HeldFile:
     def fetch(self) -> VirtualFile:
         """The file.  Blocks.  Raises SourceChangedError."""
         return self.opener.file(self.series, self.slide, self.path, self.file)
+
+    def printable(self) -> Mapping[str, bytes]:
+        """The extended attributes that have to be read.  Blocks.  Raises SourceError."""
+        return self.opener.printable(self.series, self.slide, self.path)
 
 
 def _changed(path: tuple[str, str, str]) -> SourceChangedError:

@@ -22,9 +22,9 @@ from dicomfs.extents import literal_table
 from dicomfs.limits import Limits
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.source.protocol import Identity, SourceObject, printable
+from dicomfs.vfs.attributes import Attributes
 from dicomfs.vfs.folders import Folders, Held, SlidePath
 from dicomfs.vfs.listing import (
-    Attributes,
     ListedSeries,
     ListedSlide,
     head_of,
@@ -65,7 +65,7 @@ class Shelf:
         self._options = options
         self._limits = limits
         self._about = about
-        self._folders = Folders(self._slide_entries)
+        self._folders = Folders(self._slide_entries, collection.other_series_of)
         self._troubled: dict[str, tuple[Rejection, ...]] = {}  # what of a series is not shown
         self._slides = 0
         self._newest = 0
@@ -174,7 +174,8 @@ class Shelf:
                 self._troubled.pop(series, None)
                 if held is not None and held.head.troubled:
                     self._troubled[series] = held.listing().rejected
-            gone, folders = self._folders.change(listings)
+            others = self.collection.take_changed_studies()
+            gone, folders = self._folders.change(listings, others)
             self._newest = max((folder.mtime_ns for folder in folders), default=self._newest)
             return self.tree.replace(gone, [*folders, *self._about_entries()])
 
@@ -185,7 +186,7 @@ class Shelf:
         for file in slide.files:
             held = HeldFile(self._opener, series, slide, path, file)
             where = (path[0], path[1], path[2] + file.ending)
-            attributes = Attributes(slide, file.flavour)
+            attributes = Attributes(slide, file.flavour, held.printable)
             yield Entry(where, held, slide.mtime_ns, slide.token(file), attributes)
 
     def _about_entries(self) -> list[Entry]:

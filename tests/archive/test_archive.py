@@ -30,14 +30,18 @@ def archive(written: WrittenSeries) -> Iterator[Archive]:
 
 def test_the_tree_is_patient_study_slide(archive: Archive) -> None:
     paths = sorted(archive.files())
-    assert len(paths) == 8
+    assert len(paths) == 10
     assert paths[:2] == [".dicomfs/rejected.json", ".dicomfs/status.json"]
+    assert paths[-2:] == [
+        f"{paths[2].rpartition('/')[0]}/study.json",
+        f"{paths[2].split('/')[0]}/patient.json",
+    ]
     patient, study, name = paths[2].split("/")
     assert patient.startswith("P-jpeg-main")
     assert study.startswith("2026-01-02 Synthetic slide")
     assert name.startswith("C-0815")
     stem = name.split(".")[0]
-    assert paths[2:] == [
+    assert paths[2:-2] == [
         f"{patient}/{study}/{stem}{ending}"
         for ending in (
             ".dicom.json",
@@ -102,15 +106,12 @@ def test_several_files_are_open_at_once(archive: Archive) -> None:
 
 
 def test_the_json_beside_a_slide_is_its_summary(archive: Archive) -> None:
-    (path,) = [
-        p
-        for p in archive.files()
-        if p.endswith(".json") and not p.startswith(".dicomfs") and not p.endswith(".dicom.json")
-    ]
+    (path,) = [p.replace(".svs", ".json") for p in archive.files() if p.endswith(".svs")]
     with archive.open(path) as file:
         content = json.loads(file.read())
     assert content == archive.slides[0].summary
-    names = {p.rpartition("/")[2] for p in archive.files() if not p.startswith(".dicomfs")}
+    folder = path.rpartition("/")[0]
+    names = {p.rpartition("/")[2] for p in archive.files() if p.startswith(folder)} - {"study.json"}
     assert set(content["files"]) | {path.rpartition("/")[2]} == names
 
 

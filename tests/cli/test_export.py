@@ -59,7 +59,8 @@ def test_the_files_are_those_of_a_mount(source: Path, dest: Path) -> None:
     with dicomfs.open_archive(source) as archive:
         expected = files_of(archive)
     assert files_below(dest) == expected
-    assert len(expected) == 2 + 4 + 3  # a TIFF and two JSON files each, and three images
+    # A TIFF and two JSON files each, three images, and what tells of two patients and studies.
+    assert len(expected) == 2 + 4 + 3 + 4
     assert f"{len(expected)} files of 2 slides" in done.stderr
 
 
@@ -143,7 +144,7 @@ def test_a_file_that_cannot_be_read_leaves_nothing_behind(damaged: Path, dest: P
     assert "--damaged blank" in done.stderr
     names = list(files_below(dest))
     assert len([name for name in names if name.endswith(".svs")]) == 1
-    assert len([name for name in names if name.endswith(".json")]) == 4
+    assert len([name for name in names if name.endswith(".json")]) == 4 + 4
     assert not [name for name in names if "partial" in name]
 
 
