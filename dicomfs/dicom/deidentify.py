@@ -45,7 +45,7 @@ from dicomfs.dicom.writing import sequence, text
 from dicomfs.errors import MalformedDicomError
 
 _DEEPEST = 32
-_TELLING = 6  # letters of a name that is looked for inside words too
+_TELLING = 6  # letters of what is looked for inside words too
 _MOST_ELEMENTS = 200_000  # of one data set; those behind are left out
 
 _CHARACTER_SET = 0x00080005
@@ -79,6 +79,9 @@ _IDENTIFIERS = {
     0x00120042: "subject",
 }
 """Attributes whose value gets a keyed stand-in, and in which domain."""
+
+_NAMING = frozenset((*_IDENTIFIERS, 0x00101000, 0x00101090))
+"""Attributes of which every word leads to the patient: identifiers, others, record locator."""
 
 _KEPT_TEXTS = frozenset(
     (
@@ -167,9 +170,15 @@ class Deidentifier:
         self._patient_name = pseudonym(profile.key, "patient", patient)
         self._shift: timedelta = shift_of(profile.key, patient)
         self._names: set[str] = set()
-        for value in self._identifying(dataset, 0):
-            found = [word.casefold() for word in words_of(value)]
-            self._names.update(word for word in found if len(word) > 2 and not _short(word))
+        self._phrases: set[str] = set()
+        for value, by_words in self._identifying(dataset, 0):
+            lower = value.strip(" \0").casefold()
+            if by_words:
+                found = words_of(lower)
+                self._names.update(word for word in found if len(word) > 2 and not _short(word))
+            if len(lower) >= _TELLING and not _short(lower):
+                self._phrases.add(lower)
+        self._phrases.update(name for name in self._names if len(name) >= _TELLING)
         self._left = _MOST_ELEMENTS
 
     def top(self) -> DataSet:
@@ -221,8 +230,11 @@ class Deidentifier:
                 return found
         return ""
 
-    def _identifying(self, dataset: DataSet, depth: int) -> Iterator[str]:
-        """The values that say who somebody is; nothing that is kept may repeat them."""
+    def _identifying(self, dataset: DataSet, depth: int) -> Iterator[tuple[str, bool]]:
+        """The values that say who somebody is; nothing that is kept may repeat them.
+
+        With each, whether every word of it does: those of a name, not those of an address.
+        """
         for tag, element in dataset.items():
             self._left -= 1
             if self._left < 0:
@@ -231,16 +243,16 @@ class Deidentifier:
             if vr == "SQ" and depth < _DEEPEST:
                 for item in _items(element):
                     yield from self._identifying(item, depth + 1)
-            elif vr == "PN" or (vr in _TEXT_VRS and _identifies(tag)):
-                yield self._text(element, vr)
+            elif vr == "PN" or tag in _NAMING:
+                yield self._text(element, vr), True
+            elif vr in _TEXT_VRS and _identifies(tag):
+                yield self._text(element, vr), False
 
     def _leaks(self, value: str) -> bool:
-        if not self._names:
-            return False
         lower = value.casefold()
-        if not self._names.isdisjoint(words_of(lower)):
+        if self._names and not self._names.isdisjoint(words_of(lower)):
             return True
-        return any(name in lower for name in self._names if len(name) >= _TELLING)
+        return any(phrase in lower for phrase in self._phrases)
 
     # ------------------------------------------------------------ one level
 
@@ -356,6 +368,10 @@ class Deidentifier:
         return self._written(element, "UI", "\\".join(parts))
 
     def _dummy(self, element: Element, vr: str) -> Element | None:
+        if vr == "UN":
+            return None
+        if vr == "AS":
+            return self._written(element, vr, "000Y")
         if vr in _TEXT_VRS or vr == "CS":
             return self._written(element, vr, "REMOVED")
         if vr in _PLAIN_VRS or vr in _NUMBER_TEXT_VRS:
@@ -447,16 +463,15 @@ def _dictionary_vr(tag: int) -> str:
 def _partner(tag: int) -> int:
     """The time that goes with a date, and the other way round; 0 where there is none."""
     keyword = keyword_for_tag(tag)
-    if "Date" in keyword:
-        return tag_for_keyword(keyword.replace("Date", "Time")) or 0
-    return tag_for_keyword(keyword.replace("Time", "Date")) or 0
+    date = _dictionary_vr(tag) == "DA"
+    other = keyword.replace(*("Date", "Time") if date else ("Time", "Date"))
+    partner = tag_for_keyword(other) or 0
+    return partner if _dictionary_vr(partner) == ("TM" if date else "DA") else 0
 
 
 @lru_cache(maxsize=4096)
 def _identifies(tag: int) -> bool:
-    """Whether a text names a person, a place, or a thing that leads to one."""
-    if tag >> 16 == 0x0010 or tag in _IDENTIFIERS:
-        return True
+    """Whether a text names a place, or a thing that leads to a person."""
     if action_of(tag) is None or tag in descriptors() or tag in device_identity():
         return False
     return not tag >> 16 & 1

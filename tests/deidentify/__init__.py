@@ -1,0 +1,1 @@
+"""De-identified data sets, archives and mounts."""

@@ -10,14 +10,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import imagecodecs
 import pydicom
 from pydicom import Dataset, Sequence
-from pydicom.datadict import DicomDictionary, dictionary_VR, tag_for_keyword
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.encaps import encapsulate, generate_frames
 
 from tests.fixtures.series import SeriesSpec
@@ -196,9 +195,9 @@ def write_planted(directory: Path, spec: SeriesSpec) -> list[Path]:
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         ds.file_meta.ImplementationVersionName = WORD
         ds.file_meta.SourceApplicationEntityTitle = WORD
-        ds.file_meta.PrivateInformationCreatorUID = f"{ROOT}.1"
+        ds.file_meta.PrivateInformationCreatorUID = pydicom.uid.UID(f"{ROOT}.1")
         ds.file_meta.PrivateInformation = WORD.encode() + b" "
-        syntax = ds.file_meta.TransferSyntaxUID
+        syntax = pydicom.uid.UID(ds.file_meta["TransferSyntaxUID"].value)
         if syntax.is_encapsulated:
             frames = list(generate_frames(ds.PixelData, number_of_frames=int(ds.NumberOfFrames)))
             change = {"1.2.840.10008.1.2.4.50": planted_jpeg,
@@ -243,15 +242,3 @@ def found_in(data: bytes) -> list[bytes]:
     """Which traces of the sentinel are in some bytes."""
     lower = data.lower()
     return [needle for needle in NEEDLES if needle in lower]
-
-
-def inflated_parts(data: bytes) -> Iterator[bytes]:
-    """Everything in some bytes that is a zlib stream."""
-    at = data.find(b"\x78")
-    while at >= 0:
-        if data[at + 1 : at + 2] in (b"\x01", b"\x5e", b"\x9c", b"\xda"):
-            try:
-                yield zlib.decompressobj().decompress(data[at:])
-            except zlib.error:
-                pass
-        at = data.find(b"\x78", at + 1)
