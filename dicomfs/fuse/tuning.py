@@ -16,8 +16,8 @@ from pathlib import Path
 _READ_AHEAD_KB = 1024
 
 # At the kernel's 12 a dozen stalled read-aheads stop all the others.
-_MAX_BACKGROUND = 64
-_CONGESTION_THRESHOLD = 48
+_MAX_BACKGROUND = 128
+_CONGESTION_THRESHOLD = 96
 
 # asm-generic/unistd.h and linux/mount.h; the numbers are those of all architectures but Alpha.
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432

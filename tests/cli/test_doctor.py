@@ -93,7 +93,7 @@ def test_settings_are_read_as_they_are(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"{value}\n")
     assert tuning.settings((0, 7), tmp_path) == {
         "read_ahead_kb": (128, 1024),
-        "max_background": (12, 64),
+        "max_background": (12, 128),
     }
     assert "read_ahead_kb" not in tuning.settings((0, 8), tmp_path)
 

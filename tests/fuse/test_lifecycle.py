@@ -123,8 +123,8 @@ def test_the_kernel_is_tuned_without_the_control_filesystem(source: Path, tmp_pa
             if descriptor is None:
                 pytest.skip("the kernel does not let us mount fusectl")
             settings = Path("/proc/self/fd", str(descriptor), str(minor))
-            assert (settings / "max_background").read_text() == "64\n"
-            assert (settings / "congestion_threshold").read_text() == "48\n"
+            assert (settings / "max_background").read_text() == "128\n"
+            assert (settings / "congestion_threshold").read_text() == "96\n"
 
 
 def test_a_connection_cut_by_the_administrator(source: Path, tmp_path: Path) -> None:

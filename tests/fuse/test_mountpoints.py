@@ -283,10 +283,10 @@ def test_settings_are_raised_where_they_can_be(tmp_path: Path) -> None:
     bdi.mkdir(parents=True)
     connection.mkdir(parents=True)
     (bdi / "read_ahead_kb").write_text("128\n")
-    (connection / "max_background").write_text("100\n")
+    (connection / "max_background").write_text("200\n")
     first, second, third = tune((0, 39), tmp_path)
     assert first == "read_ahead_kb raised from 128 to 1024"
     assert (bdi / "read_ahead_kb").read_text() == "1024\n"
-    assert second == "max_background is 100"
-    assert (connection / "max_background").read_text() == "100\n"
+    assert second == "max_background is 200"
+    assert (connection / "max_background").read_text() == "200\n"
     assert third.startswith("congestion_threshold was left alone: ")
