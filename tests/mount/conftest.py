@@ -44,7 +44,8 @@ class Mount:
         for path in self.point.rglob("*.json"):
             if ".dicomfs" not in path.parts:
                 content = json.loads(path.read_bytes())
-                found[content["series_instance_uid"]] = path
+                if "series_instance_uid" in content:
+                    found[content["series_instance_uid"]] = path
         return found
 
 
