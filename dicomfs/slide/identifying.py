@@ -37,7 +37,7 @@ def leave_out(
         reason = _own_reason(instance)
         if reason is not None:
             reasons[number] = reason
-    telling = [reasons[n] for n in reasons if instances[n].header.flavour not in _NAMES]
+    telling = [reasons[n] for n in reasons if instances[n].header.flavour in ("VOLUME", "")]
     if telling:
         for number in range(len(instances)):
             reasons.setdefault(number, telling[0])
