@@ -20,6 +20,7 @@ from dicomfs.cli.index import index
 from dicomfs.cli.inspect import inspect
 from dicomfs.cli.mount import mount
 from dicomfs.cli.unmount import unmount
+from dicomfs.cli.wording import on_one_line
 from dicomfs.errors import DicomfsError
 from dicomfs.version import __version__
 
@@ -38,7 +39,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except DicomfsError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(on_one_line(str(error))) from error
 
 
 def _print_version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:

@@ -11,7 +11,7 @@ import click
 
 from dicomfs.cli.progress import scanning
 from dicomfs.cli.showing import deidentifying_options
-from dicomfs.cli.wording import counted
+from dicomfs.cli.wording import counted, on_one_line
 from dicomfs.dicom.pseudonyms import Profile
 
 if TYPE_CHECKING:
@@ -103,12 +103,17 @@ def _print_tables(archive: Archive) -> None:
     for slide in archive.slides:
         for note in slide.entry.slide.notes:
             console.print(
-                f"{_name(slide)}: {note.message}", style="yellow", markup=False, highlight=False
+                on_one_line(f"{_name(slide)}: {note.message}"),
+                style="yellow",
+                markup=False,
+                highlight=False,
             )
     for one in catalogue.rejected:
-        where = _printable(one.files[0]) + (" …" if len(one.files) > 1 else "")
+        where = on_one_line(_printable(one.files[0])) + (" …" if len(one.files) > 1 else "")
         console.print(f"Not shown: {where}", style="red", markup=False, highlight=False)
-        console.print(f"    It {one.message} [{one.code}].", markup=False, highlight=False)
+        console.print(
+            f"    It {on_one_line(one.message)} [{one.code}].", markup=False, highlight=False
+        )
     counts = [
         counted(len(archive.slides), "slide"),
         f"{len(catalogue.rejected)} not shown",

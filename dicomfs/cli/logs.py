@@ -18,6 +18,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
+from dicomfs.cli.wording import on_one_line
 from dicomfs.source.private import make_folder
 
 _FILE_BYTES = 5 * 1024 * 1024
@@ -26,9 +27,6 @@ _OLD_FILES = 2
 _TERMINAL = "dicomfs: %(levelname)s: %(message)s"
 _FILE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _JOURNAL = "%(name)s: %(message)s"
-
-# Names of source files may hold anything, a line of log in the guise of ours among other things.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Form(StrEnum):
@@ -48,7 +46,7 @@ class _Text(logging.Formatter):
     """A message is one line, whatever is in it; only a traceback has several."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", record.message)
+        record.message = on_one_line(record.message)
         return super().formatMessage(record)
 
 

@@ -140,7 +140,7 @@ def as_flags(
     if unknown:
         known = ", ".join(f"{flag[2:]}=…" if takes else flag[2:] for flag, takes in flags.items())
         wrong.append(
-            f"unknown {'option' if len(unknown) == 1 else 'options'} {', '.join(unknown)};"
+            f"unknown option: {', '.join(unknown)};"
             f" there are {known.replace('-', '_')}, and those of mount(8) that have no effect here"
         )
     if wrong:

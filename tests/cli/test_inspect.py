@@ -155,3 +155,12 @@ def test_as_a_program(written: WrittenSeries) -> None:
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert len(json.loads(done.stdout)["slides"]) == 1
+
+
+def test_a_name_gives_no_orders_to_the_terminal(written: WrittenSeries, tmp_path: Path) -> None:
+    hostile = tmp_path / "a\x1b[2J\nNot shown: b.dcm"
+    hostile.write_bytes(bytes(128) + b"DICM" + bytes(100))
+    done = CliRunner().invoke(main, ["inspect", str(tmp_path)])
+    assert done.exit_code == 1
+    assert done.output.startswith(r"Not shown: a\x1b[2J\x0aNot shown: b.dcm")
+    assert "\x1b" not in done.output

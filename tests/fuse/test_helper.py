@@ -85,7 +85,7 @@ def test_without_a_command(source: Path, point: Path, tmp_path: Path) -> None:
 def test_what_is_wrong_is_exit_code_1(source: Path, point: Path, tmp_path: Path) -> None:
     done = run(tmp_path, source, point, "-o", "ro,nonsense")
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: unknown option nonsense; there are foreground, ")
+    assert done.stderr.startswith("Error: unknown option: nonsense; there are foreground, ")
     assert mount_at(point) is None
 
 
@@ -131,7 +131,7 @@ def test_mount_8(source: Path, point: Path, tmp_path: Path) -> None:
     )
     assert lines[0].split() == ["fuse.dicomfs", str(source)]
     assert lines[1].split()[0] == blake2b(expected()).hexdigest()
-    assert lines[2].startswith("Error: unknown option big_writes; there are ")
+    assert lines[2].startswith("Error: unknown option: big_writes; there are ")
     assert lines[3] == "exit code 1"
 
 
