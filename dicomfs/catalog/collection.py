@@ -202,6 +202,13 @@ class Collection:
 
     # ------------------------------------------------------------ changes
 
+    def check(self) -> None:
+        """Forget everything where the index is damaged.  Blocks for as long as reading it takes."""
+        if not self.index.is_sound():
+            self.index.renew()
+            self._rejections.clear()
+            self._loaded = _Objects({}, {})
+
     def difference(self, objects: Iterable[SourceObject], below: str = "") -> Difference:
         """Compare what is known with what the source lists.
 

@@ -157,6 +157,7 @@ class Follower:
     def _look_at_all(self, progress: Progress | None, *, wait: bool) -> None:
         collection = self._collection
         if self._find_untold is not None:
+            collection.check()
             self._touch(self._find_untold())
             self._find_untold = None
         difference = collection.difference(collection.source.objects())

@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -68,11 +68,14 @@ class Index:
     Made by `open_index` or `memory_index`.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path | None, variant: str = ""
+    ) -> None:
         self.path = path
         """Its file; None for one in memory."""
         self.name = "the index in memory" if path is None else f"the index {path}"
         self._connection = connection
+        self._variant = variant
         self._lock = threading.RLock()
         self._failed = False
         self._closed = False
@@ -197,6 +200,38 @@ class Index:
             ("DELETE FROM listings WHERE series = ?", [(_storable(one),) for one in series])
         )
 
+    def is_sound(self) -> bool:
+        """Check that all of the file can be read, which takes time and holds up nobody."""
+        if self.path is None:
+            return True
+        try:
+            with closing(sqlite3.connect(self.path, timeout=_PATIENCE)) as connection:
+                return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+        except sqlite3.OperationalError as error:
+            log.debug("%s could not be checked: %s", self.name, error)
+            return True
+        except sqlite3.DatabaseError:
+            return False
+
+    def renew(self) -> None:
+        """Put an empty index in the place of this one, in memory where no file can be had."""
+        assert self.path is not None
+        log.info("%s is damaged and made anew", self.name)
+        try:
+            _make(self.path, self._variant)
+            fresh = _connect(self.path, self.name, self._variant)
+        except (OSError, sqlite3.Error) as error:
+            log.warning("%s cannot be made anew, which costs time only: %s", self.name, error)
+            fresh = None
+        with self._lock:
+            if self._closed:
+                return
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            if fresh is None:
+                self.path = None
+            self._connection = fresh or _in_memory()
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:
@@ -264,7 +299,9 @@ class Index:
 
 
 def open_index(path: Path, *, ours: bool, variant: str = "") -> Index:
-    """Open an index, made anew where there is none, or one of another version or a damaged one.
+    """Open an index, made anew where there is none, or one of another version.
+
+    So is one that cannot be read; whether all of it can be is for `Index.is_sound` to say.
 
     ours : whether the path is of our choosing, so that whatever lies there may be replaced
     variant : an index of another variant is made anew as well: its facts are not for us
@@ -282,7 +319,7 @@ def open_index(path: Path, *, ours: bool, variant: str = "") -> Index:
         for _ in range(2):
             connection = _connect(path, name, variant)
             if connection is not None:
-                return Index(connection, path)
+                return Index(connection, path, variant)
             _make(path, variant)
         raise sqlite3.DatabaseError("it is damaged as soon as it is made")
     except (OSError, sqlite3.Error) as error:
@@ -292,9 +329,13 @@ def open_index(path: Path, *, ours: bool, variant: str = "") -> Index:
 
 def memory_index() -> Index:
     """An index that nothing is left of."""
+    return Index(_in_memory(), None)
+
+
+def _in_memory() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     _fill(connection)
-    return Index(connection, None)
+    return connection
 
 
 def _connect(path: Path, name: str, variant: str) -> sqlite3.Connection | None:
@@ -326,8 +367,6 @@ def _is_current(connection: sqlite3.Connection, variant: str) -> bool:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application != _APPLICATION:
         return False
-    if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-        raise sqlite3.DatabaseError("its check fails")
     row = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
     return bool(row == (_version(variant),))
 
