@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import shutil
@@ -18,6 +19,7 @@ import pytest
 from dicomfs.fuse.mount_table import mount_at
 from tests.fuse.archive_fixture import SLIDE, expected
 from tests.fuse.mounted import (
+    COMMAND,
     PATIENCE,
     ROOT,
     environment,
@@ -156,3 +158,47 @@ def test_fstab(source: Path, point: Path, tmp_path: Path) -> None:
     assert "allow_other" in lines[0].split(",")
     assert lines[1].split()[0] == blake2b(expected()).hexdigest()
     assert log.read_text().count("is shown at") == 1
+
+
+def test_a_mount_under_systemd_logs_to_the_journal(
+    source: Path, point: Path, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal"
+    with journal.open("wb") as sink:
+        status = os.fstat(sink.fileno())
+        stream = f"{status.st_dev}:{status.st_ino}"
+        done = subprocess.run(
+            [*COMMAND, source, point],
+            cwd=ROOT,
+            env={**environment(tmp_path), "JOURNAL_STREAM": stream},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=sink,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert done.returncode == 0, journal.read_text()
+    # From the background, too, and nowhere else.
+    with pytest.raises(OSError):
+        (point / "trouble" / "damaged").read_bytes()
+    process = process_of(point)
+    assert process is not None
+    os.kill(process.pid, signal.SIGTERM)
+    process.wait(PATIENCE)
+    lines = journal.read_text().splitlines()
+    assert lines[0].startswith(f"<6>dicomfs.cli.mount: {source} is shown at {point} by process ")
+    assert "<4>dicomfs.fuse.boundary: /trouble/damaged: frame 7 cannot be decoded" in lines
+    assert lines[-1] == f"<6>dicomfs.cli.mount: {point} is unmounted"
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_log_of_json(source: Path, point: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    done = run(tmp_path, source, point, "-o", f"log_format=json,log_file={log}")
+    assert (done.returncode, done.stderr) == (0, "")
+    with pytest.raises(OSError):
+        (point / "trouble" / "runtime").read_bytes()
+    run(tmp_path, "unmount", point)
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [entry["level"] for entry in entries] == ["info", "error", "info"]
+    assert entries[1]["traceback"].endswith("RuntimeError: a bug")

@@ -219,6 +219,14 @@ def test_missing_names(mount: Mounted) -> None:
         (mount.point / "empty" / "x").stat()
 
 
+def test_access(slide: Path, mount: Mounted) -> None:
+    assert os.access(slide, os.F_OK | os.R_OK)
+    assert os.access(mount.point / "many", os.R_OK | os.X_OK)
+    for path, mode in ((slide, os.W_OK), (mount.point, os.W_OK), (slide, os.X_OK)):
+        assert not os.access(path, mode)
+    assert not os.access(mount.point / "missing", os.F_OK)
+
+
 def test_statfs(mount: Mounted) -> None:
     answer = os.statvfs(mount.point)
     total = answer.f_blocks * answer.f_frsize
