@@ -33,6 +33,9 @@ _LENGTH = 0  # stands for the declared length of the item itself
 _CHUNK = 4 * 1024 * 1024
 _LARGEST_ITEM = 32 * 1024 * 1024
 _SHAPES = 8
+_NEAR, _FAR = 16 * 1024, 256 * 1024
+"""Bytes to look ahead for items of one shape, at first and at most: values of many megabytes keep
+the garbage collector busy for longer than they take to match."""
 _MOST_LEARNED = 256  # where every item has its own, learning costs more than walking
 _VARIABLE_VRS = frozenset(
     (b"AE AS CS DA DS DT IS LO LT PN SH ST TM UI").split()  # text, of any even length
@@ -90,7 +93,11 @@ class _OutOfBytesError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """An expression that matches exactly one kind of item, and which values its groups hold."""
+    """An expression that matches exactly one kind of item, and which values its groups hold.
+
+    pattern : matches such an item, and where there is none everything that follows; its last two
+        groups are an empty one and what follows
+    """
 
     pattern: re.Pattern[bytes]
     groups: tuple[int, ...]  # what each capture group holds: a wanted tag, or _LENGTH
@@ -108,6 +115,7 @@ class _ItemReader:
         self.encoding = encoding
         self.limits = limits
         self.shapes: list[_Shape] = []
+        self.ahead = _NEAR
         self.learned = 0
         self.columns = _Columns(encoding)
         self.first_item = b""
@@ -138,24 +146,30 @@ class _ItemReader:
 
     def _match_run(self, at: int) -> bool:
         """Match as many items as the window holds with one of the shapes known so far."""
-        end = len(self.window.data)
+        end = min(len(self.window.data), at + self.ahead)
         if not self.delimited:
             end = min(end, self.stop - self.window.base)
         for index, shape in enumerate(self.shapes):
-            # A scanner goes on where its last match ended, so the items are contiguous.
-            scanner = shape.pattern.scanner(self.window.data, at, end)  # type: ignore[attr-defined]
-            found = list(iter(scanner.match, None))
+            # What is no such item is one last match up to the end, so the items are contiguous.
+            found = shape.pattern.findall(self.window.data, at, end)
+            rest = len(found[-1][-1]) if found else 0
+            if rest:
+                found.pop()
             if not found:
                 continue
-            columns = zip(*[match.groups() for match in found], strict=True)
+            *columns, _, _ = zip(*found, strict=True)
             values = dict(zip(shape.groups, columns, strict=True))
-            if shape.defined and not self._lengths_add_up(values.pop(_LENGTH), at, found[-1].end()):
+            stop = end - rest
+            if shape.defined and not self._lengths_add_up(values.pop(_LENGTH), at, stop):
                 continue
             self.columns.add(len(found), values)
-            self.pos = self.window.base + found[-1].end()
+            self.pos = self.window.base + stop
             if index:
                 self.shapes.insert(0, self.shapes.pop(index))
+            # The rest was copied in vain: look far ahead only where items turn out to be alike.
+            self.ahead = _NEAR if rest > (stop - at) // len(found) else min(4 * self.ahead, _FAR)
             return True
+        self.ahead = _NEAR
         return False
 
     def _lengths_add_up(self, lengths: tuple[bytes, ...], start: int, end: int) -> bool:
@@ -287,7 +301,8 @@ class _ItemWalk:
 
     def shape(self) -> _Shape:
         groups = (_LENGTH, *self.groups) if self.defined else tuple(self.groups)
-        return _Shape(re.compile(b"".join(self.parts), re.DOTALL), groups, self.defined)
+        item = b"".join(self.parts)
+        return _Shape(re.compile(b"(?:%s)()|(.+)" % item, re.DOTALL), groups, self.defined)
 
     def item(self, at: int) -> int:
         """Walk the item whose header is at `at`; returns where it ends, its delimiter included.
