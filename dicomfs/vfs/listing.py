@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from json.encoder import encode_basestring
 from math import isfinite
@@ -153,7 +154,7 @@ def head_of(record: bytes) -> Head:
         checksum, size = _SIZES.unpack_from(record)
         if zlib.crc32(memoryview(record)[4:]) != checksum:
             raise RecordError("a listing is damaged")
-        rows, troubled = json.loads(record[8 : 8 + size])
+        rows, troubled = json.loads(str(memoryview(record)[8 : 8 + size], "ascii"))
         slides = []
         for row in rows:
             if list(map(type, row)) != _WHERE_TYPES:
@@ -164,11 +165,12 @@ def head_of(record: bytes) -> Head:
     return Head(tuple(slides), troubled is True)
 
 
+@lru_cache(maxsize=512)  # somebody who looks into a folder of a patient goes on to its studies
 def listing_of(record: bytes) -> ListedSeries:
     """The listing that bytes hold, of which `head_of` was read.  Raises RecordError."""
     try:
         _, size = _SIZES.unpack_from(record)
-        slides, rejected = json.loads(record[8 + size :])
+        slides, rejected = json.loads(str(memoryview(record)[8 + size :], "ascii"))
         listing = ListedSeries(
             tuple([_slide_of(*row) for row in slides]),
             tuple([Rejection(uid, code, said, tuple(keys)) for uid, code, said, keys in rejected]),

@@ -61,7 +61,9 @@ def check(name: str) -> None:
     """Raise ValueError unless the kernel and the FUSE protocol can carry `name`."""
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise ValueError(f"{name!r} cannot be a file name")
-    if len(name.encode("utf-8")) > LONGEST:  # a lone surrogate raises UnicodeError, a ValueError
+    # A lone surrogate raises UnicodeError, a ValueError.
+    size = len(name) if name.isascii() else len(name.encode("utf-8"))
+    if size > LONGEST:
         raise ValueError(f"the file name {name!r} is longer than {LONGEST} bytes")
 
 

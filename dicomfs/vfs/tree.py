@@ -359,9 +359,15 @@ def _unexpanded(folder: Folder, inode: int) -> Directory:
 
 
 def _ordered(folder: Folder) -> list[Leaf]:
-    """What is in a folder, by name.  Raises ValueError for what cannot be a file name."""
-    leaves = _by_path(folder.entries())
-    return [leaves[path] for path in sorted(leaves)]
+    """What is in a folder, by name.  Raises ValueError for what cannot be a file name there."""
+    leaves: dict[str, Leaf] = {}
+    for leaf in folder.entries():
+        name = leaf.path[-1]
+        if leaf.path[:-1] != folder.path or name in leaves:
+            raise ValueError(f"{leaf.path!r} cannot be in {'/'.join(folder.path)!r}")
+        names.check(name)
+        leaves[name] = leaf
+    return [leaves[name] for name in sorted(leaves)]
 
 
 def build(entries: Iterable[Leaf], mtime_ns: int = 0) -> Tree:
