@@ -18,10 +18,14 @@ MACRO = 9
 
 
 def scanner_fields(description: Description) -> list[Field]:
-    """Make, Model, Software and DateTime, as far as they are known."""
+    """DocumentName, Make, Model, Software and DateTime, as far as they are known.
+
+    No Artist: who operated a scanner is nobody's business.
+    """
     fields = [
         text(code, value)
         for code, value in (
+            (Code.DOCUMENT_NAME, description.container_identifier),
             (Code.MAKE, description.manufacturer),
             (Code.MODEL, description.model),
             (Code.SOFTWARE, description.software),

@@ -8,9 +8,11 @@ and libvips look for; the SubIFDs are for GDAL, which sees one level without the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from dicomfs.dicom.codestream import Codec
+from dicomfs.dicom.icc_name import profile_name
 from dicomfs.slide.model import Slide
 from dicomfs.tiff.directory import Directory
 from dicomfs.tiff.picture import Picture, Pictures
@@ -117,8 +119,24 @@ def _properties(slide: Slide) -> list[str]:
         year, month, day, hour, minute, second = moment
         found.append(("Date", f"{month}/{day}/{year[2:]}"))
         found.append(("Time", f"{hour}:{minute}:{second}"))
-    if slide.description.serial_number:
-        found.append(("ScanScope ID", slide.description.serial_number))
-    if slide.description.container_identifier:
-        found.append(("Filename", slide.description.container_identifier))
-    return [f"{key} = {value.replace('|', ' ').replace('=', ' ')}" for key, value in found]
+    header = slide.instances[slide.levels[0].members[0]].header
+    if header.origin_mm is not None:
+        found.append(("Left", f"{header.origin_mm[0]:.10g}"))
+        found.append(("Top", f"{header.origin_mm[1]:.10g}"))
+    about = slide.description
+    found += [
+        ("OriginalWidth", str(slide.levels[0].width)),
+        ("OriginalHeight", str(slide.levels[0].height)),
+        ("ScanScope ID", about.serial_number),
+        ("Filename", about.container_identifier),
+        ("ImageID", about.container_identifier),
+        ("Barcode", about.barcode),
+        ("Title", about.label_text),
+        ("ICC Profile", profile_name(slide.icc_profile) if slide.icc_profile else ""),
+    ]
+    return [f"{key} = {_plain(value)}" for key, value in found if _plain(value)]
+
+
+def _plain(value: str) -> str:
+    """A value without what has a meaning in such a description."""
+    return re.sub(r"[|=\r\n]", " ", value).strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import openslide
+import pydicom
 import pytest
 import tifffile
+from PIL import ImageCms
 from pydicom import Dataset
 
 import dicomfs
@@ -94,15 +97,14 @@ def test_flavours_of_one_plane_show_the_middle_one(
 
 def test_flavours_of_one_slide_are_beside_each_other(written: WrittenSeries) -> None:
     with dicomfs.open_archive(written("jpeg-main").directory, flavours=["ome", "svs"]) as archive:
-        names = sorted(
-            path.rpartition("/")[2] for path in archive.files() if ".dicomfs" not in path
-        )
+        names = sorted(path.rpartition("/")[2] for path in archive.files() if "/C-" in path)
     stems = {name.split(".")[0] for name in names}
     assert len(stems) == 1
     assert {name.partition(".")[2] for name in names} == {
         "ome.tif",
         "svs",
         "json",
+        "dicom.json",
         "label.jpg",
         "overview.jpg",
         "thumbnail.jpg",
@@ -263,6 +265,7 @@ def test_no_spacing_no_resolution(flavour: str, written: WrittenSeries) -> None:
 def test_scanner_date_and_profile(flavour: str, written: WrittenSeries) -> None:
     with shown(written, "jpeg-main", flavour) as tiff:
         first = pages_of(tiff)[0]
+        assert value_of(first, 269) == "C-0815"
         assert value_of(first, 271) == "Fixture Works"
         assert value_of(first, 272) == "Picture 1"
         assert value_of(first, 305) == "1.0"
@@ -295,6 +298,15 @@ def test_svs_has_the_properties_of_aperio(written: WrittenSeries, tmp_path: Path
         assert properties["aperio.Time"] == "10:11:12"
         assert properties["aperio.ScanScope ID"] == "4711"
         assert properties["aperio.Filename"] == "C-0815"
+        assert properties["aperio.ImageID"] == "C-0815"
+        assert properties["aperio.OriginalWidth"] == "600"
+        assert properties["aperio.OriginalHeight"] == "450"
+        there = pydicom.dcmread(written("jpeg-main").files[0].path)
+        origin = there.TotalPixelMatrixOriginSequence[0]
+        assert float(properties["aperio.Left"]) == origin.XOffsetInSlideCoordinateSystem
+        assert float(properties["aperio.Top"]) == origin.YOffsetInSlideCoordinateSystem
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile()))
+        assert properties["aperio.ICC Profile"] == profile.profile.profile_description
         assert set(slide.associated_images) == {"thumbnail", "label", "macro"}
         assert slide.level_dimensions == ((600, 450), (300, 225), (150, 112))
 
@@ -305,6 +317,8 @@ def test_svs_texts_cannot_break_the_description(tmp_path: Path) -> None:
     def edit(ds: Dataset, flavour: str, level: int) -> None:
         ds.ContainerIdentifier = "a|AppMag = 99|b=c"
         ds.DeviceSerialNumber = "x\ty"
+        ds.BarcodeValue = "0123=4"
+        ds.LabelText = "two\r\nlines"
 
     spec = SeriesSpec(width=300, height=200, downsamples=(1,), edit=edit)
     write_series(tmp_path / "series", spec)
@@ -315,6 +329,8 @@ def test_svs_texts_cannot_break_the_description(tmp_path: Path) -> None:
         keys = dict(part.split(" = ", 1) for part in pages_of(tiff)[0].description.split("|")[1:])
     assert float(keys["AppMag"]) == 20
     assert keys["Filename"] == "a AppMag   99 b c"
+    assert keys["Barcode"] == "0123 4"
+    assert keys["Title"] == "two  lines"
 
 
 @pytest.mark.parametrize(
