@@ -17,6 +17,7 @@ import click
 
 from dicomfs.cli.mount import mount
 from dicomfs.cli.options import TakesWords
+from dicomfs.errors import MountError
 
 
 class _Called(TakesWords):
@@ -32,6 +33,9 @@ class _Called(TakesWords):
             raise click.ClickException(error.format_message()) from error
 
     def invoke(self, ctx: click.Context) -> object:
+        if os.fspath(ctx.params["mountpoint"]).startswith("/dev/fd/"):
+            # mount.fuse3 has mounted already and hands over the device.
+            raise MountError("drop_privileges is not supported: setuid=USER mounts as a user")
         _find_home()
         if not ctx.params["verbose"]:
             ctx.params["silent"] = True

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -158,9 +159,10 @@ def mount(
         _show(resolved, place, showing, attaching, following, ready)
 
     if foreground:
+        how_to_end = "Ctrl-C unmounts" if sys.stdin.isatty() else "SIGTERM unmounts"
         if log_file:
             logs.log_to(_log_file(log_file.absolute(), verbosity, form))
-        work(lambda: _say(verbosity, f"{source} is shown at {mountpoint}; Ctrl-C unmounts."))
+        work(lambda: _say(verbosity, f"{source} is shown at {mountpoint}; {how_to_end}."))
         return
 
     output = log_file.absolute() if log_file else logs.default_file(place)

@@ -13,6 +13,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -64,6 +65,7 @@ _NETWORK = frozenset(
 
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 _MOST_COUNTED = 300_000
+_PATIENCE = 10.0  # seconds for counting
 
 
 def examine() -> list[Finding]:
@@ -172,9 +174,8 @@ def _watches(source: Path | None) -> Finding:
     found = f"{limit} folders can be watched for changes"
     if source is None:
         return Finding(name, State.OK, found)
-    folders = _folders(source)
-    counted = f"more than {_MOST_COUNTED}" if folders > _MOST_COUNTED else str(folders)
-    found += f", the source has {counted}"
+    folders, everything = _folders(source)
+    found += f", the source has {folders if everything else f'more than {folders}'}"
     if folders > limit:
         advice = (
             f"`sudo sysctl fs.inotify.max_user_watches={2 * folders}`, and a file in /etc/sysctl.d"
@@ -184,14 +185,15 @@ def _watches(source: Path | None) -> Finding:
     return Finding(f"source-{name}", State.OK, found)
 
 
-def _folders(source: Path) -> int:
-    """The number of directories, counted up to a bound."""
+def _folders(source: Path) -> tuple[int, bool]:
+    """The number of directories, and whether all were counted in the time and up to the bound."""
     count = 0
+    end = time.monotonic() + _PATIENCE
     for _ in os.walk(source):
         count += 1
-        if count > _MOST_COUNTED:
-            break
-    return count
+        if count >= _MOST_COUNTED or time.monotonic() > end:
+            return count, False
+    return count, True
 
 
 def _encoding() -> Finding:

@@ -107,6 +107,14 @@ def test_wrong_values_are_exit_code_1_for_mount_8() -> None:
     )
 
 
+def test_a_mount_that_mount_fuse3_has_made_already() -> None:
+    done = CliRunner().invoke(main, ["/slides", "/dev/fd/3", "-o", "ro"])
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "Error: drop_privileges is not supported: setuid=USER mounts as a user\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
