@@ -102,7 +102,7 @@ class Follower:
             self._first(progress)
             # Not earlier: putting the watches in place holds up all threads.
             if self._watched is not None and not self._stop.is_set():
-                self._watch = Watch(self._watched)
+                self._watch = Watch(self._watched, names=self._collection.profile is None)
             self._go_on(self._watch)
         except Exception as error:
             log.exception("changes of the source are no longer noticed")

@@ -22,7 +22,12 @@ _MANY = 2000  # changed keys at once for which a look at everything is quicker
 class Watch:
     """Watches a directory from its making on, in a thread of its own."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, names: bool = True) -> None:
+        """Begin to watch.
+
+        names : whether names of folders may stand in messages
+        """
+        self._names = names
         self.failed = False
         """Whether changes are no longer noticed."""
         self._root = os.path.realpath(root)
@@ -72,7 +77,8 @@ class Watch:
                         self._everything = True
         except Exception as error:
             # Too many folders for the watches of this user, among others.
-            log.warning("changes of the source cannot be watched (%s); see --rescan", error)
+            reason = error if self._names else type(error).__name__
+            log.warning("changes of the source cannot be watched (%s); see --rescan", reason)
         self.failed = not self._stop.is_set()
 
     def _key(self, path: str) -> str:

@@ -29,7 +29,7 @@ from dicomfs.dicom.confidentiality import (
 )
 from dicomfs.dicom.dataset import DataSet, Element, read_items
 from dicomfs.dicom.elements import Layout
-from dicomfs.dicom.encoding import Encoding
+from dicomfs.dicom.encoding import KNOWN_VRS, Encoding
 from dicomfs.dicom.icc import without_words
 from dicomfs.dicom.per_frame import FrameItems
 from dicomfs.dicom.pseudonyms import (
@@ -98,6 +98,8 @@ _KEPT_BINARY = frozenset(
     (_ICC_PROFILE, 0x00281201, 0x00281202, 0x00281203, 0x00281221, 0x00281222, 0x00281223)
 )
 """ICC profile and palettes."""
+
+_VRS = frozenset(vr.decode("ascii") for vr in KNOWN_VRS) - {"UN"}
 
 _UNSHIFTED_GROUPS = frozenset((0x0010, 0x0016))  # of the patient, and where a camera was when
 
@@ -446,7 +448,7 @@ class Deidentifier:
 
 
 def _vr_of(tag: int, element: Element) -> str:
-    if element.vr and element.vr != "UN":
+    if element.vr in _VRS:
         return element.vr
     return _dictionary_vr(tag)
 
