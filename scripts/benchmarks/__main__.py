@@ -24,7 +24,9 @@ SECTIONS: Final = {
     "read": "benchmarks.reading",
     "tiles": "benchmarks.tiles",
     "open": "benchmarks.opening",
+    "convert": "benchmarks.converting",
     "scan": "benchmarks.scanning",
+    "growth": "benchmarks.growth",
 }
 
 
@@ -61,7 +63,21 @@ def main() -> int:
     print_report(report, console)
     if arguments.json:
         arguments.json.write_text(as_json(report), encoding="utf-8")
+    if arguments.plots:
+        failed |= not _plotted(report, arguments.plots)
     return 1 if failed or (arguments.strict and report.missed) else 0
+
+
+def _plotted(report: Report, folder: Path) -> bool:
+    """Draw what grows; False, and a sentence, where nothing can draw."""
+    from benchmarks.plots import draw
+
+    try:
+        draw(report.rows, folder)
+    except ImportError:
+        print("bench: matplotlib is not installed, so nothing was drawn", file=sys.stderr)
+        return False
+    return True
 
 
 def _end(number: int, frame: FrameType | None) -> None:
@@ -105,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="small slides, less than a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there as well")
+    parser.add_argument(
+        "--plots",
+        type=Path,
+        metavar="FOLDER",
+        help="draw the section growth there, as SVG (needs matplotlib)",
+    )
     parser.add_argument(
         "--size",
         type=float,

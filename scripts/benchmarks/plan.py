@@ -28,6 +28,8 @@ class Plan:
     decode_seconds: how long one thread of the peer decodes in each measurement.
     open_tables: offset tables, of each a slide. open_grid: its tiles across and down.
     regions: read at random places.
+    convert_grid: tiles across and down of the slide that is converted.
+    growth_frames, growth_series, growth_readers: the steps in which cost is seen to grow.
     archive_slides: slides of five instances each. sparse_frames: of the TILED_SPARSE instance.
     """
 
@@ -44,6 +46,10 @@ class Plan:
     open_tables: tuple[Table, ...]
     open_grid: tuple[int, int]
     regions: int
+    convert_grid: tuple[int, int]
+    growth_frames: tuple[int, ...]
+    growth_series: tuple[int, ...]
+    growth_readers: tuple[int, ...]
     archive_slides: int
     sparse_frames: int
 
@@ -71,6 +77,10 @@ def full(work: Path, say: Callable[[str], None], skip: Callable[[str], None]) ->
         open_tables=("empty", "bot"),
         open_grid=(400, 250),
         regions=100,
+        convert_grid=(100, 80),
+        growth_frames=(1_000, 4_000, 16_000, 64_000),
+        growth_series=(25, 100, 400),
+        growth_readers=(1, 2, 4, 8, 16),
         archive_slides=200,
         sparse_frames=100_000,
     )
@@ -90,6 +100,10 @@ def quick(work: Path, say: Callable[[str], None], skip: Callable[[str], None]) -
         open_tables=("bot",),
         open_grid=(100, 50),
         regions=20,
+        convert_grid=(20, 15),
+        growth_frames=(500, 2_000),
+        growth_series=(5, 20),
+        growth_readers=(1, 4),
         archive_slides=20,
         sparse_frames=4_000,
     )

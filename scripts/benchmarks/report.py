@@ -16,7 +16,7 @@ from benchmarks.comparison import Comparison
 
 SCHEMA: Final = 1
 
-_UNITS: Final[dict[str, tuple[float, str]]] = {
+FACTORS: Final[dict[str, tuple[float, str]]] = {
     "bytes/s": (1e-6, "MB/s"),
     "bytes": (2**-20, "MiB"),
     "µs": (1.0, "µs"),
@@ -35,6 +35,7 @@ class Row:
     what: was measured. against: what it is compared with. unit: of both values.
     bar: the ratio that should be reached; None where the peer does something else, and the ratio
       only tells the size of the difference.
+    at: what the figure grows with, and how many of these there are, for a plot.
     """
 
     section: str
@@ -43,6 +44,7 @@ class Row:
     unit: str
     comparison: Comparison
     bar: float | None = None
+    at: tuple[str, int] | None = None
 
     @property
     def reached(self) -> bool | None:
@@ -114,7 +116,7 @@ def _table(section: str, rows: list[Row]) -> Table:
 
 def _cells(row: Row) -> Iterator[str]:
     found = row.comparison
-    factor, unit = _UNITS[row.unit]
+    factor, unit = FACTORS[row.unit]
     yield row.what
     yield f"{_figure(found.ours * factor)} {unit}"
     yield f"{_figure(found.peer * factor)} {unit}"

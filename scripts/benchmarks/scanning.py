@@ -30,7 +30,7 @@ def measure(plan: Plan) -> Iterator[Row]:
     instances = write_archive(folder, plan.archive_slides)
 
     def rate(reader: str) -> float:
-        found = _parse(reader, folder)
+        found = parse(reader, folder)
         if found["count"] != (plan.archive_slides if reader == "dicomfs" else instances):
             raise RuntimeError(f"{reader} found {found['count']} in {instances} instances")
         return instances / found["seconds"]
@@ -54,15 +54,15 @@ def _many_frames(plan: Plan) -> Iterator[Row]:
     values: dict[str, list[dict[str, float]]] = {"dicomfs": [], "positions": []}
     for _ in range(min(plan.starts, _MOST_REPEATS)):
         in_page_cache(path)
-        values["dicomfs"].append(_parse("dicomfs", path.parent))
-        values["positions"].append(_parse("positions", path))
+        values["dicomfs"].append(parse("dicomfs", path.parent))
+        values["positions"].append(parse("positions", path))
     for measured, unit, name in (("seconds", "seconds", "time"), ("bytes", "bytes", "peak memory")):
         ours, theirs = ([each[measured] for each in values[reader]] for reader in values)
         what = f"TILED_SPARSE, {plan.sparse_frames:,} frames, {name}"
         yield Row(SECTION, what, peer, unit, compared(ours, theirs, "less"), bar=5.0)
 
 
-def _parse(reader: str, path: Path) -> dict[str, float]:
+def parse(reader: str, path: Path) -> dict[str, float]:
     """What `benchmarks.parsing` has found out."""
     command = [sys.executable, "-m", "benchmarks.parsing", reader, str(path)]
     with tempfile.TemporaryDirectory() as home:
