@@ -111,6 +111,7 @@ class Operations(pyfuse3.Operations):
         self._bookmarks = Bookmarks()
         self._buffers = _BufferPool()
         self._openers = trio.CapacityLimiter(_MOST_OPENINGS)
+        self._searchers = trio.CapacityLimiter(1)
 
     def gauges(self) -> dict[str, Any]:
         """What is open now, and how many requests have failed."""
@@ -137,7 +138,13 @@ class Operations(pyfuse3.Operations):
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         """The attributes of a name in a directory."""
         tree = self._tree()
-        node = tree.lookup(parent_inode, name.decode("utf-8", "surrogateescape"))
+        if name == b"." and tree.find(parent_inode) is None:
+            # A handle of an NFS server, from before this mount: it may take looks into all folders.
+            node = await trio.to_thread.run_sync(
+                tree.lookup, parent_inode, ".", abandon_on_cancel=True, limiter=self._searchers
+            )
+        else:
+            node = tree.lookup(parent_inode, name.decode("utf-8", "surrogateescape"))
         if node is not None:
             return self._attributes(node)
         if tree.find(parent_inode) is None:
