@@ -115,9 +115,16 @@ def fill_at_hand(
 
 
 def read_plan(
-    source: Source, objects: Sequence[SourceObject], table: ExtentTable, offset: int, size: int
+    source: Source,
+    objects: Sequence[SourceObject],
+    table: ExtentTable,
+    offset: int,
+    size: int,
+    make: Callable[[int, int], bytes | None] = lambda run, tile: None,
 ) -> tuple[bytearray, list[tuple[int, Piece]]]:
     """Read offset..offset+size of a virtual file, all but the tiles.  Blocks.
+
+    make : (run, tile) -> the bytes of a tile that is made at once, else None
 
     Returns a buffer of its own and the TILE pieces that are missing in it, each with its place.
     """
@@ -127,7 +134,12 @@ def read_plan(
     at = 0
     for piece in plan_read(table, offset, size):
         if piece.kind is _TILE:
-            tiles.append((at, piece))
+            tile, part = tile_slice(table, piece.ref, piece.at, piece.size)
+            made = make(piece.ref, tile)
+            if made is None:
+                tiles.append((at, piece))
+            else:
+                view[at : at + piece.size] = memoryview(made)[part]
         elif piece.kind is _SOURCE:
             source.read_into(objects[piece.ref], piece.at, view[at : at + piece.size])
         elif piece.kind is not _ZERO:

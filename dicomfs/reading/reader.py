@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import trio
 
 from dicomfs.errors import DicomfsError, SourceTimeoutError
-from dicomfs.extents import ExtentTable, Kind, Piece, plan_read, total
+from dicomfs.extents import ExtentTable, Kind, Piece, SlotRun, plan_read, total
 from dicomfs.limits import DEFAULT_LIMITS, MIB, Limits
 from dicomfs.reading.cache import CacheStats
 from dicomfs.reading.fill import (
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 _INLINE_BYTES = 4 * MIB
 """Reads larger than this are not worth a try on the event loop: copying takes milliseconds."""
+
+_INLINE_LIGHT = 128 * 1024
+"""Reads larger than this that touch tiles to be cleaned are carried out in a thread."""
 
 _INLINE_EXTENTS = 64
 """Reads of more extents than this are planned in a thread; nor are more ranges tried for a tile."""
@@ -152,12 +155,17 @@ class Reader:
             table = resolved.table
         pieces: Sequence[Piece] = ()
         done = 0
-        heavy = size > _INLINE_BYTES or (
-            len(table) > _INLINE_EXTENTS and extents_within(table, offset, size) > _INLINE_EXTENTS
+        heavy = (
+            size > _INLINE_BYTES
+            or (
+                len(table) > _INLINE_EXTENTS
+                and extents_within(table, offset, size) > _INLINE_EXTENTS
+            )
+            or (size > _INLINE_LIGHT and any(isinstance(run, SlotRun) for run in table.runs))
         )
         if not heavy:
             pieces = plan_read(table, offset, size)
-            done = self._fill_at_hand(file, table, pieces, buffer)
+            done = self._fill_at_hand(file, table, resolved, pieces, buffer)
             if done == len(pieces):
                 self._inline_reads += 1
                 return size
@@ -205,7 +213,12 @@ class Reader:
         return trio.current_time() + self._limits.read_deadline
 
     def _fill_at_hand(
-        self, file: VirtualFile, table: ExtentTable, pieces: Sequence[Piece], buffer: memoryview
+        self,
+        file: VirtualFile,
+        table: ExtentTable,
+        resolved: Resolved | None,
+        pieces: Sequence[Piece],
+        buffer: memoryview,
     ) -> int:
         return fill_at_hand(
             table,
@@ -213,7 +226,10 @@ class Reader:
             pieces,
             buffer,
             self._source.read_into_nowait,
-            lambda run, tile: self._tiles.get((file, run, tile)),
+            lambda run, tile: (
+                self._tiles.get((file, run, tile))
+                or self._light_tile(file, resolved, run, tile, wait=False)
+            ),
         )
 
     async def _fill_rest(
@@ -256,7 +272,8 @@ class Reader:
         deadline: float,
     ) -> None:
         """Plan and carry out a large read in a thread, all but its tiles."""
-        job = partial(read_plan, self._source, file.objects, table, offset, len(buffer))
+        make = partial(self._light_tile, file, resolved, wait=True)
+        job = partial(read_plan, self._source, file.objects, table, offset, len(buffer), make)
         number = first_source(table, offset, len(buffer))
         obj = None if number is None else file.objects[number]
         key, name = (file, "the source") if obj is None else (obj.key, obj.name)
@@ -318,6 +335,21 @@ class Reader:
         return table
 
     # ------------------------------------------------------------ tiles
+
+    def _light_tile(
+        self, file: VirtualFile, resolved: Resolved | None, run: int, tile: int, *, wait: bool
+    ) -> bytes | None:
+        """A tile that is made about as quickly as its frame is read; None for any other.
+
+        wait : whether to wait for the frame; without, None where that would be needed
+        """
+        if resolved is None or not isinstance(resolved.table.runs[run], SlotRun):
+            return None
+        order = TileOrder(file.objects, resolved, run, tile, self._limits)
+        if not order.light:
+            return None
+        chunks = order.fetch(self._source) if wait else order.fetch_nowait(self._source)
+        return None if chunks is None else order.paint(chunks)
 
     def _begin_tiles(
         self, file: VirtualFile, resolved: Resolved | None, tiles: Sequence[tuple[int, Piece]]

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from dicomfs.errors import DamagedFrameError, DicomfsError
-from dicomfs.extents import AnyRun
+from dicomfs.extents import AnyRun, SlotRun
 from dicomfs.limits import Limits
 from dicomfs.reading.virtual_file import Resolved, SourceRange, TilePainter
 from dicomfs.source.protocol import Source, SourceObject
 
 _PIXEL_BYTES = 16
 """Bytes that the frames of one tile may have for each pixel allowed; no codec needs more."""
+
+_LIGHT_BYTES = 256 * 1024
 
 
 class TileOrder:
@@ -75,9 +78,19 @@ class TileOrder:
             chunks.append(bytes(chunk))
         return chunks
 
-    def paint(self, chunks: Sequence[bytes], decoders: threading.BoundedSemaphore) -> bytes:
-        """Make the tile, when a decoder is free.  Takes its time."""
-        with decoders:
+    @property
+    def light(self) -> bool:
+        """Whether making the tile takes hardly longer than reading what it is made of."""
+        return isinstance(self._run, SlotRun) and self.size <= _LIGHT_BYTES
+
+    def paint(
+        self, chunks: Sequence[bytes], decoders: threading.BoundedSemaphore | None = None
+    ) -> bytes:
+        """Make the tile, when a decoder is free.  Takes its time.
+
+        decoders : None for a tile that is `light`, which needs none
+        """
+        with decoders if decoders is not None else nullcontext():
             data = self._painter.paint(self._run, self._tile, chunks)
         size = self._run.size_of(self._tile)
         if len(data) != size:

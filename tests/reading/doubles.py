@@ -97,7 +97,7 @@ class MemorySource:
 def painted(run: AnyRun, tile: int, chunks: Sequence[bytes]) -> bytes:
     """What `Painter` makes of its input: any function of all its arguments will do."""
     seed = b"".join(chunks) + bytes([run.key, tile % 251])
-    return (seed[::-1] * (run.size_of(tile) // len(seed) + 1))[: run.tile_size]
+    return (seed[::-1] * (run.size_of(tile) // len(seed) + 1))[: run.size_of(tile)]
 
 
 @dataclass
