@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dicomfs.fuse import system
-from dicomfs.fuse.system import Finding, State
+if TYPE_CHECKING:
+    from dicomfs.fuse.system import Finding
 
-_COLOURS = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red"}
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command()
@@ -24,6 +25,8 @@ def doctor(ctx: click.Context, source: Path | None, as_json: bool) -> None:
     is looked at, too. The exit code is 1 where something fails.
     """
     from dicomfs.cli import surroundings, trial
+    from dicomfs.fuse import system
+    from dicomfs.fuse.system import State
 
     findings = system.examine()
     if not any(finding.state is State.FAIL for finding in findings):
