@@ -213,10 +213,6 @@ class Deidentifier:
         self._left = max(self._left, _MOST_ELEMENTS // 2)
         return self._object(item, 1)
 
-    def per_frame(self, element: Element) -> Element:
-        """The per-frame functional groups."""
-        return sequence((self.item(item) for item in _items(element)), element.encoding)
-
     def frame_items(self, items: FrameItems) -> FrameItems:
         """What is known of the frames, without the bytes it was read from."""
         names = tuple(path_identifier(name, self._profile) for name in items.path_identifiers)

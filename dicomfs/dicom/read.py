@@ -14,9 +14,8 @@ from dicomfs.dicom.codestream import Codec, CodeStream, jpeg_2000_tiles, read_co
 from dicomfs.dicom.components import judge_jpeg_2000_frame
 from dicomfs.dicom.dataset import read_elements
 from dicomfs.dicom.deflated import read_deflated
-from dicomfs.dicom.deidentify import Deidentifier, without_own_uids
+from dicomfs.dicom.deidentify import Deidentifier, deidentify, without_own_uids
 from dicomfs.dicom.elements import (
-    PER_FRAME_GROUPS,
     Layout,
     PixelDataElement,
     read_file_meta,
@@ -65,7 +64,7 @@ def read_instance(
     parts = []
     for span in layout.header:
         parts.append((yield span))
-    dataset = read_elements(b"".join(parts), layout.encoding)
+    dataset = whole = read_elements(b"".join(parts), layout.encoding)
     deidentifier = None
     if profile is not None:
         deidentifier = Deidentifier(dataset, profile)
@@ -93,10 +92,11 @@ def read_instance(
             items = deidentifier.frame_items(items)
         header = header_of(dataset, layout.encoding, first)
     for span in json_ranges(layout)[len(layout.header) :]:
-        dataset = with_per_frame(dataset, layout, (yield span))
-    if deidentifier is not None and PER_FRAME_GROUPS in dataset:
-        dataset[PER_FRAME_GROUPS] = deidentifier.per_frame(dataset[PER_FRAME_GROUPS])
-    json = measure_json(dataset, json_bulk(layout) if deidentifier is None else ())
+        whole = with_per_frame(whole, layout, (yield span))
+    if profile is not None:
+        json = measure_json(deidentify(whole, profile))  # exactly as it will be made
+    else:
+        json = measure_json(whole, json_bulk(layout))
     instance = Instance(header, layout, items, None, json=json)
     return (yield from _look_at_frames(instance, limits))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import time
 from pathlib import Path
 
 import pytest
+from pydicom import Dataset
 
 import dicomfs
 from dicomfs.archive import Archive
@@ -14,6 +17,7 @@ from tests.deidentify.planting import WORD, write_planted
 from tests.deidentify.test_sentinel import in_index, traces
 from tests.fixtures.catalogue import CASES
 from tests.fixtures.series import SeriesSpec
+from tests.fixtures.wsm import write_series
 
 PROFILE = dicomfs.Profile(b"a key of the tests")
 SPEC = SeriesSpec(name="slide", codec="jpeg-422-jfif", width=300, height=200)
@@ -33,6 +37,28 @@ def test_worker_processes_de_identify_too(tmp_path: Path) -> None:
         assert archive.status["rejected"] == 1
         assert traces(archive) == {}
     assert in_index(index) == []
+
+
+def named_in_a_frame(ds: Dataset, flavour: str, level: int) -> None:
+    """A name that only the per-frame groups have, and that the scanner has too."""
+    ds.Manufacturer = "Acme"
+    for item in ds.get("PerFrameFunctionalGroupsSequence", []):
+        item.OperatorsName = "Acme^Anna"
+        item.PatientComments = WORD
+
+
+def test_what_is_said_of_a_size_holds(tmp_path: Path) -> None:
+    spec = dataclasses.replace(SPEC, organization="TILED_SPARSE", edit=named_in_a_frame)
+    write_series(tmp_path / "source", spec)
+    with dicomfs.open_archive(
+        tmp_path / "source", index=tmp_path / "index", deidentify=PROFILE
+    ) as archive:
+        (path,) = [path for path in archive.files() if path.endswith(".dicom.json")]
+        with archive.open(path) as file:
+            content = json.load(file)
+        assert "52009230" in content[0]
+        assert "Acme" not in json.dumps(content)
+        assert traces(archive) == {}
 
 
 def wait_for(archive: Archive, slides: int) -> None:
