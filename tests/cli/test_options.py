@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from dicomfs.cli import main
 from dicomfs.cli.helper import called, is_call
+from dicomfs.cli.helper import main as mount_dicomfs
 from dicomfs.cli.mount import mount
 from dicomfs.cli.options import as_flags, split
 from dicomfs.errors import MountError
@@ -134,3 +139,31 @@ def test_no_command_of_that_name() -> None:
     done = CliRunner().invoke(main, ["frobnicate", "/mnt"])
     assert done.exit_code == 2
     assert "No such command 'frobnicate'" in done.stderr
+
+
+def test_the_helper_in_sbin() -> None:
+    # As mount(8) calls it: SOURCE DIRECTORY [-sfnv] [-N NS] [-o WORDS] [-t TYPE]
+    called_so = ["/missing", "/mnt", "-n", "-v", "-t", "fuse.dicomfs", "-o", "rw,noexec,nonsense"]
+    done = CliRunner().invoke(mount_dicomfs, called_so)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: unknown option: nonsense; there are ")
+    called_so[-1] = "rw,noexec"
+    done = CliRunner().invoke(mount_dicomfs, called_so)
+    assert (done.exit_code, done.stderr) == (1, "Error: the source /missing does not exist\n")
+    done = CliRunner().invoke(mount_dicomfs, ["/missing", "/mnt", "-f"])
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_offered(shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dicomfs"],
+        env={**os.environ, "_DICOMFS_COMPLETE": f"{shell}_source"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "Bash version" in done.stderr:
+        pytest.skip("completion needs Bash 4.4")
+    assert done.returncode == 0, done.stderr
+    assert "_DICOMFS_COMPLETE" in done.stdout
