@@ -26,6 +26,7 @@ SECTIONS: Final = {
     "open": "benchmarks.opening",
     "convert": "benchmarks.converting",
     "scan": "benchmarks.scanning",
+    "remount": "benchmarks.remounting",
     "growth": "benchmarks.growth",
 }
 

@@ -48,15 +48,20 @@ class Mount:
 
 @contextlib.contextmanager
 def dicomfs_mount(
-    source: Path, flavours: Sequence[str] = (), memory: Path | None = None
+    source: Path,
+    flavours: Sequence[str] = (),
+    memory: Path | None = None,
+    more: Sequence[str] = (),
 ) -> Iterator[Mount]:
     """Mount a folder of DICOM files.
+
+    more: further arguments of the command.
 
     memory: a folder in which dicomfs finds what it knows from an earlier mount; None for a mount
       that knows nothing and whose knowledge is thrown away.
     """
     options = [option for flavour in flavours for option in ("--flavour", flavour)]
-    command = [*DICOMFS, "mount", "--foreground", *options, os.fspath(source)]
+    command = [*DICOMFS, "mount", "--foreground", *options, *more, os.fspath(source)]
     with _mounted(command, b"is shown", memory) as mount:
         yield mount
 

@@ -30,6 +30,8 @@ class Plan:
     regions: read at random places.
     convert_grid: tiles across and down of the slide that is converted.
     growth_frames, growth_series, growth_readers: the steps in which cost is seen to grow.
+    indexed_slides: slides of five instances each. remounted_series: of five instances each.
+    listed_series: of one instance each.
     archive_slides: slides of five instances each. sparse_frames: of the TILED_SPARSE instance.
     """
 
@@ -50,6 +52,9 @@ class Plan:
     growth_frames: tuple[int, ...]
     growth_series: tuple[int, ...]
     growth_readers: tuple[int, ...]
+    indexed_slides: int
+    remounted_series: int
+    listed_series: int
     archive_slides: int
     sparse_frames: int
 
@@ -81,6 +86,9 @@ def full(work: Path, say: Callable[[str], None], skip: Callable[[str], None]) ->
         growth_frames=(1_000, 4_000, 16_000, 64_000),
         growth_series=(25, 100, 400),
         growth_readers=(1, 2, 4, 8, 16),
+        indexed_slides=2_000,
+        remounted_series=10_000,
+        listed_series=100_000,
         archive_slides=200,
         sparse_frames=100_000,
     )
@@ -104,6 +112,9 @@ def quick(work: Path, say: Callable[[str], None], skip: Callable[[str], None]) -
         growth_frames=(500, 2_000),
         growth_series=(5, 20),
         growth_readers=(1, 4),
+        indexed_slides=50,
+        remounted_series=200,
+        listed_series=500,
         archive_slides=20,
         sparse_frames=4_000,
     )

@@ -24,6 +24,7 @@ FACTORS: Final[dict[str, tuple[float, str]]] = {
     "tiles/s": (1.0, "tiles/s"),
     "regions/s": (1.0, "regions/s"),
     "instances/s": (1.0, "instances/s"),
+    "entries/s": (1.0, "entries/s"),
 }
 """Factor and name under which each unit is shown."""
 
