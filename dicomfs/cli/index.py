@@ -11,6 +11,7 @@ import click
 from dicomfs.cli.progress import scanning
 from dicomfs.cli.showing import deidentifying_options, index_option
 from dicomfs.dicom.pseudonyms import Profile
+from dicomfs.errors import UsageError
 
 
 @click.command()
@@ -29,6 +30,9 @@ def index(
     looked at.
     """
     from dicomfs.archive import Archive
+
+    if profile is not None and not profile.lasting:
+        raise UsageError("an index of pseudonyms is of use with their key only: give --key")
 
     begun = time.monotonic()
     with scanning(lines=as_json) as progress:

@@ -83,11 +83,18 @@ _IDENTIFIERS = {
 _NAMING = frozenset((*_IDENTIFIERS, 0x00101000, 0x00101090))
 """Attributes of which every word leads to the patient: identifiers, others, record locator."""
 
-_KEPT_TEXTS = frozenset(
+_REQUIRED_TEXTS = frozenset(
     (
         0x00080070,  # Manufacturer
         0x00081090,  # Manufacturer's Model Name
         0x00181020,  # Software Versions
+    )
+)
+"""Texts that the table does not list and that a slide has to have (PS3.3 C.7.5.2)."""
+
+_KEPT_TEXTS = frozenset(
+    (
+        *_REQUIRED_TEXTS,
         0x00480107,  # Optical Path Description: the name of a channel
         *_CODE_VALUES, _SCHEME, _SCHEME_VERSION, _MEANING, _OPTICAL_PATH,
     )
@@ -104,6 +111,7 @@ _VRS = frozenset(vr.decode("ascii") for vr in KNOWN_VRS) - {"UN"}
 _UNSHIFTED_GROUPS = frozenset((0x0010, 0x0016))  # of the patient, and where a camera was when
 
 _STRUCTURAL = {
+    0x00201040: re.compile(r"SLIDE_CORNER", re.ASCII),
     0x00280004: re.compile(r"MONOCHROME[12]|RGB|PALETTE COLOR|YBR_[A-Z0-9_]{1,12}|XYB", re.ASCII),
     0x00209311: re.compile(r"3D|3D_TEMPORAL|TILED_FULL|TILED_SPARSE", re.ASCII),
     0x00280301: re.compile(r"YES|NO", re.ASCII),
@@ -111,7 +119,7 @@ _STRUCTURAL = {
     0x00480012: re.compile(r"YES|NO", re.ASCII),
     0x00282110: re.compile(r"0[01]", re.ASCII),
 }
-"""Coded strings that decide how an image is read, whoever may be called like one of their terms."""
+"""Defined terms that a slide needs, whoever may be called like one of them."""
 
 _IMAGE_TYPES = frozenset(
     ("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "VOLUME", "LABEL", "OVERVIEW", "THUMBNAIL",
@@ -346,7 +354,7 @@ class Deidentifier:
         else:
             fine = (keep or tag in _KEPT_TEXTS) and not self._leaks(value)
         if not fine:
-            return None
+            return self._written(element, vr, "REMOVED") if tag in _REQUIRED_TEXTS else None
         return Element(vr, element.value, element.encoding)
 
     # ------------------------------------------------------------ values
