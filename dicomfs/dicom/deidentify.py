@@ -40,6 +40,34 @@ from dicomfs.dicom.pseudonyms import (
     pseudonym,
     shift_of,
 )
+from dicomfs.dicom.retained import (
+    CHARACTER_SET,
+    CODE_VALUE,
+    CODE_VALUES,
+    CODED_STRING,
+    CODING_SCHEMES,
+    CONCEPT_NAME,
+    DEFINED_TERMS,
+    ICC_PROFILE,
+    IDENTIFIERS,
+    IMAGE_TYPE,
+    IMAGE_TYPES,
+    KEPT_BINARY,
+    KEPT_TEXTS,
+    MEANING,
+    NAMING,
+    NUMBER,
+    OPTICAL_PATH,
+    PATIENT_ID,
+    PATIENT_NAME,
+    REQUIRED_TEXTS,
+    SCHEME,
+    SCHEME_VERSION,
+    STUDY_UID,
+    TEXT_VALUE,
+    UNSHIFTED_GROUPS,
+)
+from dicomfs.dicom.statement import statement
 from dicomfs.dicom.vocabulary import cleaned, words_of
 from dicomfs.dicom.writing import sequence, text
 from dicomfs.errors import MalformedDicomError
@@ -48,104 +76,16 @@ _DEEPEST = 32
 _TELLING = 6  # letters of what is looked for inside words too
 _MOST_ELEMENTS = 200_000  # of one data set; those behind are left out
 
-_CHARACTER_SET = 0x00080005
-_IMAGE_TYPE = 0x00080008
-_CODE_VALUES = (0x00080100, 0x00080119, 0x00080120)
-_SCHEME = 0x00080102
-_SCHEME_VERSION = 0x00080103
-_MEANING = 0x00080104
-_CONCEPT_NAME = 0x0040A043
-_TEXT_VALUE = 0x0040A160
-_ICC_PROFILE = 0x00282000
-_PATIENT_NAME = 0x00100010
-_PATIENT_ID = 0x00100020
-_STUDY_UID = 0x0020000D
-_OPTICAL_PATH = 0x00480106
-
 _TEXT_VRS = frozenset(("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UN", "UR", "UT"))
 _DATE_VRS = frozenset(("DA", "DT", "TM"))
 _NUMBER_TEXT_VRS = frozenset(("DS", "IS"))
 _BINARY_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
 _PLAIN_VRS = frozenset(("AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"))
 
-_IDENTIFIERS = {
-    _PATIENT_ID: "patient",
-    _PATIENT_NAME: "patient",
-    0x00080050: "accession",
-    0x00200010: "study",
-    0x00400512: "container",
-    0x00400551: "specimen",
-    0x00120040: "subject",
-    0x00120042: "subject",
-}
-"""Attributes whose value gets a keyed stand-in, and in which domain."""
-
-_NAMING = frozenset((*_IDENTIFIERS, 0x00101000, 0x00101090))
-"""Attributes of which every word leads to the patient: identifiers, others, record locator."""
-
-_REQUIRED_TEXTS = frozenset(
-    (
-        0x00080070,  # Manufacturer
-        0x00081090,  # Manufacturer's Model Name
-        0x00181020,  # Software Versions
-    )
-)
-"""Texts that the table does not list and that a slide has to have (PS3.3 C.7.5.2)."""
-
-_KEPT_TEXTS = frozenset(
-    (
-        *_REQUIRED_TEXTS,
-        0x00480107,  # Optical Path Description: the name of a channel
-        *_CODE_VALUES, _SCHEME, _SCHEME_VERSION, _MEANING, _OPTICAL_PATH,
-    )
-)  # fmt: skip
-"""Texts that the table does not list and without which a slide could not be used."""
-
-_KEPT_BINARY = frozenset(
-    (_ICC_PROFILE, 0x00281201, 0x00281202, 0x00281203, 0x00281221, 0x00281222, 0x00281223)
-)
-"""ICC profile and palettes."""
-
 _VRS = frozenset(vr.decode("ascii") for vr in KNOWN_VRS) - {"UN"}
-
-_UNSHIFTED_GROUPS = frozenset((0x0010, 0x0016))  # of the patient, and where a camera was when
-
-_STRUCTURAL = {
-    0x00201040: re.compile(r"SLIDE_CORNER", re.ASCII),
-    0x00280004: re.compile(r"MONOCHROME[12]|RGB|PALETTE COLOR|YBR_[A-Z0-9_]{1,12}|XYB", re.ASCII),
-    0x00209311: re.compile(r"3D|3D_TEMPORAL|TILED_FULL|TILED_SPARSE", re.ASCII),
-    0x00280301: re.compile(r"YES|NO", re.ASCII),
-    0x00480010: re.compile(r"YES|NO", re.ASCII),
-    0x00480012: re.compile(r"YES|NO", re.ASCII),
-    0x00282110: re.compile(r"0[01]", re.ASCII),
-}
-"""Defined terms that a slide needs, whoever may be called like one of them."""
-
-_IMAGE_TYPES = frozenset(
-    ("ORIGINAL", "DERIVED", "PRIMARY", "SECONDARY", "VOLUME", "LABEL", "OVERVIEW", "THUMBNAIL",
-     "LOCALIZER", "NONE", "RESAMPLED", "MIXED")
-)  # fmt: skip
-
-_SCHEMES = frozenset(
-    ("SCT", "SRT", "SNM3", "99SDM", "DCM", "UCUM", "LN", "NCIt", "FMA", "UMLS", "MSH", "RADLEX",
-     "ITIS_TSN", "ICDO3", "I9C", "I10", "I10P", "NEU", "BI")
-)  # fmt: skip
-"""Coding schemes of PS3.16 section 8 whose meanings are nobody's own words."""
 
 _SPECIMEN_IDENTIFIER = ("121041", "DCM")
 
-_METHOD = "PS3.15 Basic Application Level Confidentiality Profile", "by dicomfs"
-_METHOD_CODES = (  # PS3.16 CID 7050
-    ("113100", "Basic Application Confidentiality Profile"),
-    ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
-)
-_STRUCTURED_CODE = ("113104", "Clean Structured Content Option")
-_DESCRIPTORS_CODE = ("113105", "Clean Descriptors Option")
-_DEVICE_CODE = ("113109", "Retain Device Identity Option")
-
-_CODED_STRING = re.compile(r"[A-Z0-9_ \-+./&:]{0,32}", re.ASCII)
-_NUMBER = re.compile(r"[ ]*[+-]?[\d.]*(?:[eE][+-]?\d+)?[ ]*", re.ASCII)
-_CODE = re.compile(r"[A-Za-z0-9.:_{}/\[\]*%+\-]{1,64}", re.ASCII)
 _PLAIN_PATH = re.compile(r"#?\d{1,4}", re.ASCII)
 
 
@@ -195,25 +135,7 @@ class Deidentifier:
         """The data set itself, and what says that it was de-identified."""
         result = self._object(self._dataset, 0)
         order = next((e.encoding for e in self._dataset.values()), Encoding(False, False))
-        codes = list(_METHOD_CODES)
-        if not self._profile.drop_structured_content:
-            codes.append(_STRUCTURED_CODE)
-        if self._profile.clean_descriptors:
-            codes.append(_DESCRIPTORS_CODE)
-        if self._profile.retain_device_identity:
-            codes.append(_DEVICE_CODE)
-        items: list[DataSet] = [
-            {
-                0x00080100: text("SH", value, order),
-                0x00080102: text("SH", "DCM", order),
-                0x00080104: text("LO", meaning, order),
-            }
-            for value, meaning in codes
-        ]
-        result[0x00120062] = text("CS", "YES", order)
-        result[0x00120063] = text("LO", "\\".join(_METHOD), order)
-        result[0x00120064] = sequence(items, order)
-        result[0x00280303] = text("CS", "MODIFIED", order)
+        result |= statement(self._profile, order)
         return dict(sorted(result.items()))
 
     def item(self, item: DataSet) -> DataSet:
@@ -230,7 +152,7 @@ class Deidentifier:
 
     def _patient(self) -> str:
         """Who the patient is: by Patient ID, else by name, else each study has its own."""
-        for tag in (_PATIENT_ID, _PATIENT_NAME, _STUDY_UID):
+        for tag in (PATIENT_ID, PATIENT_NAME, STUDY_UID):
             element = self._dataset.get(tag)
             if element is not None and (found := self._text(element, "LO").strip(" \0^")):
                 return found
@@ -249,7 +171,7 @@ class Deidentifier:
             if vr == "SQ" and depth < _DEEPEST:
                 for item in _items(element):
                     yield from self._identifying(item, depth + 1)
-            elif vr == "PN" or tag in _NAMING:
+            elif vr == "PN" or tag in NAMING:
                 yield self._text(element, vr), True
             elif vr in _TEXT_VRS and _identifies(tag):
                 yield self._text(element, vr), False
@@ -265,7 +187,7 @@ class Deidentifier:
     def _object(self, dataset: DataSet, depth: int) -> DataSet:
         found: DataSet = {}
         moments = self._moments(dataset)
-        scheme = self._value(dataset, _SCHEME)
+        scheme = self._value(dataset, SCHEME)
         for tag, element in dataset.items():
             self._left -= 1
             if self._left < 0:
@@ -273,13 +195,13 @@ class Deidentifier:
             new: Element | None
             if tag in moments:
                 new = moments[tag]
-            elif tag == _TEXT_VALUE:
+            elif tag == TEXT_VALUE:
                 new = self._content_text(dataset, element)
             else:
                 new = self._element(tag, element, depth)
             if new is not None:
                 found[tag] = new
-        if (_SCHEME in dataset or _MEANING in dataset) and scheme not in _SCHEMES:
+        if (SCHEME in dataset or MEANING in dataset) and scheme not in CODING_SCHEMES:
             return self._own_code(found)
         return found
 
@@ -291,7 +213,7 @@ class Deidentifier:
         keep = False
         if self._profile.retain_device_identity and tag in device_identity():
             action, keep = None, True
-        if tag in _IDENTIFIERS:
+        if tag in IDENTIFIERS:
             return self._identifier(tag, element, vr)
         if vr == "UI":
             return None if action == "X" else self._uids(element, keep=keep)
@@ -329,32 +251,32 @@ class Deidentifier:
         if vr in _PLAIN_VRS:
             return Element(vr, element.value, element.encoding)
         if vr in _BINARY_VRS:
-            if tag not in _KEPT_BINARY:
+            if tag not in KEPT_BINARY:
                 return None
-            data = without_words(element.value) if tag == _ICC_PROFILE else element.value
+            data = without_words(element.value) if tag == ICC_PROFILE else element.value
             return Element(vr, data, element.encoding)
         value = self._text(element, vr)
         parts = value.split("\\")
-        if tag == _OPTICAL_PATH:
+        if tag == OPTICAL_PATH:
             return self._written(element, vr, path_identifier(value, self._profile))
-        if tag == _IMAGE_TYPE:
-            known = [part if part in _IMAGE_TYPES else "OTHER" for part in _stripped(parts)]
+        if tag == IMAGE_TYPE:
+            known = [part if part in IMAGE_TYPES else "OTHER" for part in _stripped(parts)]
             return self._written(element, vr, "\\".join(known))
-        if tag == _CHARACTER_SET:
+        if tag == CHARACTER_SET:
             known_sets = all(part in charset.python_encoding for part in _stripped(parts))
             return Element(vr, element.value if known_sets else b"", element.encoding)
         if vr in _NUMBER_TEXT_VRS:
-            fine = all(_NUMBER.fullmatch(part) for part in parts)
-        elif tag in _STRUCTURAL:
-            fine = _STRUCTURAL[tag].fullmatch(value.strip().upper()) is not None
+            fine = all(NUMBER.fullmatch(part) for part in parts)
+        elif tag in DEFINED_TERMS:
+            fine = DEFINED_TERMS[tag].fullmatch(value.strip().upper()) is not None
         elif vr == "CS":
-            fine = all(_CODED_STRING.fullmatch(part) for part in parts) and not self._leaks(value)
-        elif tag in _CODE_VALUES:
-            fine = _CODE.fullmatch(value) is not None and not self._leaks(value)
+            fine = all(CODED_STRING.fullmatch(part) for part in parts) and not self._leaks(value)
+        elif tag in CODE_VALUES:
+            fine = CODE_VALUE.fullmatch(value) is not None and not self._leaks(value)
         else:
-            fine = (keep or tag in _KEPT_TEXTS) and not self._leaks(value)
+            fine = (keep or tag in KEPT_TEXTS) and not self._leaks(value)
         if not fine:
-            return self._written(element, vr, "REMOVED") if tag in _REQUIRED_TEXTS else None
+            return self._written(element, vr, "REMOVED") if tag in REQUIRED_TEXTS else None
         return Element(vr, element.value, element.encoding)
 
     # ------------------------------------------------------------ values
@@ -363,9 +285,9 @@ class Deidentifier:
         value = self._text(element, vr).strip(" \0^")
         if not value:
             return Element(vr, b"", element.encoding)
-        if tag in (_PATIENT_ID, _PATIENT_NAME):
+        if tag in (PATIENT_ID, PATIENT_NAME):
             return self._written(element, vr, self._patient_name)
-        return self._written(element, vr, pseudonym(self._profile.key, _IDENTIFIERS[tag], value))
+        return self._written(element, vr, pseudonym(self._profile.key, IDENTIFIERS[tag], value))
 
     def _uids(self, element: Element, *, keep: bool = False) -> Element:
         parts = _stripped(self._text(element, "UI").split("\\"))
@@ -390,7 +312,7 @@ class Deidentifier:
         done: dict[int, Element] = {}
         for tag, element in dataset.items():
             vr = _vr_of(tag, element)
-            if vr not in _DATE_VRS or tag in done or tag >> 16 in _UNSHIFTED_GROUPS:
+            if vr not in _DATE_VRS or tag in done or tag >> 16 in UNSHIFTED_GROUPS:
                 continue
             if action_of(tag) is None and not dictionary_has_tag(tag):
                 continue
@@ -422,20 +344,20 @@ class Deidentifier:
     def _content_text(self, dataset: DataSet, element: Element) -> Element | None:
         """Text Value (0040,A160) of a content item: a specimen's identifier, or known words."""
         value = self._text(element, "UT").strip()
-        names = dataset.get(_CONCEPT_NAME)
+        names = dataset.get(CONCEPT_NAME)
         concept = next(iter(_items(names)), {}) if names is not None else {}
-        code = (self._value(concept, _CODE_VALUES[0]), self._value(concept, _SCHEME))
+        code = (self._value(concept, CODE_VALUES[0]), self._value(concept, SCHEME))
         if code == _SPECIMEN_IDENTIFIER:
             return self._written(element, "UT", pseudonym(self._profile.key, "specimen", value))
         return self._written(element, "UT", cleaned(value, self._names))
 
     def _own_code(self, item: DataSet) -> DataSet:
         """A code of somebody's own: what of its meaning is known words, nothing else."""
-        codes = {*_CODE_VALUES, _SCHEME, _SCHEME_VERSION, 0x0008010C, 0x0008010B, 0x0008010D}
+        codes = {*CODE_VALUES, SCHEME, SCHEME_VERSION, 0x0008010C, 0x0008010B, 0x0008010D}
         found = {tag: element for tag, element in item.items() if tag not in codes}
-        meaning = found.pop(_MEANING, None)
+        meaning = found.pop(MEANING, None)
         if meaning is not None and (words := cleaned(self._text(meaning, "LO"), self._names)):
-            found[_MEANING] = self._written(meaning, "LO", words)
+            found[MEANING] = self._written(meaning, "LO", words)
         return found
 
     # ------------------------------------------------------------ text
