@@ -60,8 +60,8 @@ def summarise(
         "numerical_aperture": slide.numerical_aperture,
         "mpp": _mpp(base),
         "size": [base.width, base.height],
-        "imaged_volume_mm": None if about.volume_mm is None else [*map(_rounded, about.volume_mm)],
-        "imaged_depth_um": None if about.depth_um is None else _rounded(about.depth_um),
+        "imaged_volume_mm": None if about.volume_mm is None else [*map(_single, about.volume_mm)],
+        "imaged_depth_um": None if about.depth_um is None else _single(about.depth_um),
         "origin_mm": None if header.origin_mm is None else list(header.origin_mm),
         "orientation": list(header.orientation),
         "icc_profile": slide.icc_profile is not None,
@@ -230,3 +230,8 @@ def date_and_time(date_value: str, time_value: str) -> str | None:
 def _rounded(value: float) -> float:
     """Without the noise that arithmetic leaves behind the digits that were written."""
     return float(f"{value:.10g}")
+
+
+def _single(value: float) -> float:
+    """A value of single precision, with the digits that it has."""
+    return float(f"{value:.7g}")

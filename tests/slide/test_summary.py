@@ -39,6 +39,11 @@ def test_every_case_is_as_the_schema_says(written: WrittenSeries) -> None:
             assert summary_of(build_slide(part))["schema"] == SCHEMA == "dicomfs.slide/1"
 
 
+def test_the_example_of_the_documentation_is_one() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "slide-json.md").read_text("utf-8")
+    validate(json.loads(text.partition("```json\n")[2].partition("```\n")[0]), "slide")
+
+
 def test_what_a_person_wants_to_know(main: Slide) -> None:
     summary = summary_of(main, {0: True, 1: True})
     assert summary["series_instance_uid"] == uid("jpeg-main", "series")
