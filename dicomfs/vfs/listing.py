@@ -15,6 +15,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from json.encoder import encode_basestring
 from math import isfinite
+from sys import intern
 from typing import Any, NamedTuple
 
 from dicomfs.catalog.catalogue import CataloguedSlide, Rejection
@@ -181,10 +182,14 @@ def listing_of(record: bytes) -> ListedSeries:
 
 
 def _slide_of(*row: Any) -> ListedSlide:
-    values = list(row)
-    files = tuple([ListedFile(*file) for file in values.pop()])
+    *values, files_of = row
     if list(map(type, values)) != _SLIDE_TYPES:
         raise TypeError("a value is of another type")
+    # Slides have most of their values in common, and stay as long as the folder was looked into.
+    values = [intern(value) if type(value) is str else value for value in values]
+    files = tuple(
+        [ListedFile(intern(ending), intern(flavour), size) for ending, flavour, size in files_of]
+    )
     make: Callable[..., ListedSlide] = ListedSlide
     return make(*values, files)
 
