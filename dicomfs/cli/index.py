@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dicomfs.cli.progress import scanning
 from dicomfs.cli.showing import deidentifying_options, index_option
-from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.errors import UsageError
+
+if TYPE_CHECKING:
+    from dicomfs.dicom.pseudonyms import Profile
 
 
 @click.command()

@@ -12,10 +12,10 @@ import click
 from dicomfs.cli.progress import scanning
 from dicomfs.cli.showing import deidentifying_options
 from dicomfs.cli.wording import counted, on_one_line
-from dicomfs.dicom.pseudonyms import Profile
 
 if TYPE_CHECKING:
     from dicomfs.archive import Archive
+    from dicomfs.dicom.pseudonyms import Profile
     from dicomfs.vfs.layout import SlideFiles
 
 

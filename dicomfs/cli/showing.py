@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from dicomfs.cli.keys import passing_key, read_key
-from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.errors import UsageError
+
+if TYPE_CHECKING:
+    from dicomfs.dicom.pseudonyms import Profile
 
 R = TypeVar("R")
 
@@ -134,6 +136,8 @@ def deidentifying_options(command: Callable[..., R]) -> Callable[..., R]:
         }
         profile = None
         if deidentify:
+            from dicomfs.dicom.pseudonyms import Profile
+
             profile = Profile(
                 passing_key() if key_file is None else read_key(key_file),
                 retain_device_identity,

@@ -64,7 +64,7 @@ def read_instance(
     parts = []
     for span in layout.header:
         parts.append((yield span))
-    dataset = whole = read_elements(b"".join(parts), layout.encoding)
+    dataset = plain = read_elements(b"".join(parts), layout.encoding)
     deidentifier = None
     if profile is not None:
         deidentifier = Deidentifier(dataset, profile)
@@ -91,10 +91,12 @@ def read_instance(
             first = deidentifier.item(first)
             items = deidentifier.frame_items(items)
         header = header_of(dataset, layout.encoding, first)
+    whole = plain
     for span in json_ranges(layout)[len(layout.header) :]:
         whole = with_per_frame(whole, layout, (yield span))
     if profile is not None:
-        json = measure_json(deidentify(whole, profile))  # exactly as it will be made
+        # Exactly as it will be made: the per-frame groups can name somebody, too.
+        json = measure_json(dataset if whole is plain else deidentify(whole, profile))
     else:
         json = measure_json(whole, json_bulk(layout))
     instance = Instance(header, layout, items, None, json=json)

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from dicomfs.dicom.codestream import Codec
 from dicomfs.dicom.comments import without_comments
 from dicomfs.dicom.frame_table import FrameTable
-from dicomfs.errors import DamagedFrameError
 from dicomfs.extents import AnyRun, SlotRun
 from dicomfs.reading.virtual_file import SourceRange, TilePainter
 from dicomfs.slide.encoding import decide_encoding
@@ -83,9 +82,9 @@ class FrameCleaner:
         instance = self.slide.instances[self.members[run.key]]
         frame = b"".join(chunks)[:size]
         if decide_encoding(instance).codec in _WITH_SEGMENTS:
-            cleaned = without_comments(frame)
-            if cleaned is None:
-                raise DamagedFrameError("a frame is of another kind than the others")
+            # What is no such frame becomes zeros, which no decoder takes for a picture. An error
+            # would take the neighbours along: the kernel reads by the page.
+            cleaned = without_comments(frame) or b""
         else:
             cleaned = frame[: instance.frame_bytes]
         return cleaned.ljust(size, b"\0")
