@@ -24,17 +24,17 @@ STUDY_SCHEMA = "dicomfs.study/1"
 PATIENT_FILE = "patient.json"
 STUDY_FILE = "study.json"
 
+_LISTED_STUDIES = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class StudyContent:
     """What is known of a study.
 
-    folder : the name of its folder
     slides : each with the name of its files without their endings, at least one
     others : series of other kinds
     """
 
-    folder: str
     slides: tuple[tuple[ListedSlide, str], ...]
     others: tuple[OtherSeries, ...]
 
@@ -125,14 +125,22 @@ def _by_uid(series: dict[str, Any]) -> tuple[str, list[str]]:
     return series["series_instance_uid"], series["sop_class_uids"]
 
 
-def patient_content(studies: Sequence[StudyContent]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class StudyCounts:
+    """How much there is of a study; folder : the name of its folder."""
+
+    folder: str
+    study_instance_uid: str
+    series: int
+    instances: int
+
+
+def patient_content(about: ListedSlide, studies: Sequence[StudyCounts]) -> dict[str, Any]:
     """The content of `patient.json`.
 
-    studies : at least one
+    about : the slide that the patient is described after
     """
-    about = min(
-        (study.first for study in studies), key=lambda one: (one.study, one.study_instance_uid)
-    )
+    listed = sorted(studies, key=lambda study: study.folder)[:_LISTED_STUDIES]
     return {
         "schema": PATIENT_SCHEMA,
         "patient_id": about.patient_id,
@@ -141,19 +149,16 @@ def patient_content(studies: Sequence[StudyContent]) -> dict[str, Any]:
         "patient_birth_date": about.patient_birth_date or None,
         "patient_sex": about.patient_sex,
         "number_of_patient_related_studies": len(studies),
-        "number_of_patient_related_series": sum(study.series_count for study in studies),
-        "number_of_patient_related_instances": sum(study.instance_count for study in studies),
+        "number_of_patient_related_series": sum(study.series for study in studies),
+        "number_of_patient_related_instances": sum(study.instances for study in studies),
         "studies": [
             {
-                "study_instance_uid": study.first.study_instance_uid,
+                "study_instance_uid": study.study_instance_uid,
                 "folder": study.folder,
-                "study_datetime": study.first.study_moment or None,
-                "study_description": study.first.study_description,
-                "modalities_in_study": study.modalities,
-                "number_of_study_related_series": study.series_count,
-                "number_of_study_related_instances": study.instance_count,
+                "number_of_study_related_series": study.series,
+                "number_of_study_related_instances": study.instances,
             }
-            for study in sorted(studies, key=lambda study: study.folder)
+            for study in listed
         ],
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dicomfs.catalog.catalogue import OtherSeries
 from dicomfs.catalog.codec import RecordError
@@ -17,6 +18,7 @@ from dicomfs.vfs.about import (
     PATIENT_FILE,
     STUDY_FILE,
     StudyContent,
+    StudyCounts,
     entry_of,
     patient_content,
     study_content,
@@ -214,13 +216,32 @@ class Folders:
         yield from folders
         if self._others is None or not folders:
             return
-        studies = [
-            self._known(study, folder.path[1])
+        counts = [
+            self._counts(study, folder.path[1])
             for study, folder in zip(self._patients[patient], folders, strict=True)
         ]
+        first = min(zip(folders, self._patients[patient], strict=True), key=_by_name)[1]
+        held = self._held[min(self._studies[first])]
         path = (folders[0].path[0], PATIENT_FILE)
         newest = max(folder.mtime_ns for folder in folders)
-        yield entry_of(path, newest, lambda: patient_content([one.content() for one in studies]))
+
+        def content() -> dict[str, Any]:
+            slides = held.listing().slides
+            return patient_content(next(filter(_of(first), slides)), counts)
+
+        yield entry_of(path, newest, content)
+
+    def _counts(self, study: Study, folder: str) -> StudyCounts:
+        """How much there is of a study: what the heads of its listings tell."""
+        series = self._studies[study]
+        slides = [next(filter(_of(study), self._held[one].head.slides)) for one in series]
+        others = () if self._others is None else self._others(study[1])
+        return StudyCounts(
+            folder,
+            study[1],
+            len(series) + len({one.series_instance_uid for one in others}),
+            sum(slide.instances for slide in slides) + sum(one.instances for one in others),
+        )
 
     # ------------------------------------------------------------ studies
 
@@ -266,19 +287,28 @@ class Folders:
         for series, slide, stem in slides:
             yield from self._entries(series, slide, (*path, stem))
         if self._others is not None and slides:
-            known = self._known(study, path[1])
+            known = self._known(study)
             newest = max(slide.mtime_ns for _, slide, _ in slides)
             yield entry_of((*path, STUDY_FILE), newest, lambda: study_content(known.content()))
 
     def _slides(self, study: Study) -> list[tuple[str, ListedSlide, str]]:
         """The slides of a study: their series, and the names of their files without endings."""
-        return self._known(study, "").slides()
+        return self._known(study).slides()
 
-    def _known(self, study: Study, folder: str) -> _KnownStudy:
+    def _known(self, study: Study) -> _KnownStudy:
         """What is known of a study now."""
         members = tuple((series, self._held[series]) for series in self._studies.get(study, ()))
         others = () if self._others is None else tuple(self._others(study[1]))
-        return _KnownStudy(study, folder, members, others)
+        return _KnownStudy(study, members, others)
+
+
+def _by_name(found: tuple[Folder, Study]) -> Path:
+    return found[0].path
+
+
+def _of(study: Study) -> Callable[[ListedSlide | Whereabouts], bool]:
+    """Tells whether a slide is of a study."""
+    return lambda slide: (slide.patient_id, slide.study_instance_uid) == study
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,14 +319,13 @@ class _KnownStudy:
     """
 
     study: Study
-    folder: str
     members: tuple[tuple[str, Held], ...]
     others: tuple[OtherSeries, ...]
 
     def content(self) -> StudyContent:
         """All that is known of it."""
         slides = tuple((slide, stem) for _, slide, stem in self.slides())
-        return StudyContent(self.folder, slides, self.others)
+        return StudyContent(slides, self.others)
 
     def slides(self) -> list[tuple[str, ListedSlide, str]]:
         """The slides: their series, and the names of their files without endings."""

@@ -92,6 +92,7 @@ class Whereabouts(NamedTuple):
     """Of a slide, what has to be known to show the folders that it lies in.
 
     files : how many it has; size : of all together, bytes
+    instances : how many its series has
     """
 
     patient_id: str
@@ -101,6 +102,7 @@ class Whereabouts(NamedTuple):
     mtime_ns: int
     files: int
     size: int
+    instances: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class Head:
 _SLIDE_TYPES = [
     int if name in ("mtime_ns", "instances") else str for name in ListedSlide.__slots__[:-1]
 ]
-_WHERE_TYPES = [str, str, str, str, int, int, int]
+_WHERE_TYPES = [str, str, str, str, int, int, int, int]
 _SIZES = struct.Struct("<II")  # CRC-32 of what follows it, bytes of the head
 
 
@@ -125,7 +127,7 @@ def record_of(listing: ListedSeries) -> bytes:
     """A listing as bytes: its head, and the rest, which is read when somebody looks."""
     head = [
         [one.patient_id, one.study_instance_uid, one.patient, one.study, one.mtime_ns,
-         len(one.files), sum(file.size for file in one.files)]
+         len(one.files), sum(file.size for file in one.files), one.instances]
         for one in listing.slides
     ]  # fmt: skip
     slides = [
