@@ -72,6 +72,7 @@ from dicomfs.dicom.vocabulary import cleaned, words_of
 from dicomfs.dicom.writing import sequence, text
 from dicomfs.errors import MalformedDicomError
 
+_PHOTOMETRIC = 0x00280004
 _DEEPEST = 32
 _TELLING = 6  # letters of what is looked for inside words too
 _MOST_ELEMENTS = 200_000  # of one data set; those behind are left out
@@ -116,6 +117,7 @@ class Deidentifier:
         self._profile = profile
         self._encodings = encodings_of(dataset)
         self._left = _MOST_ELEMENTS
+        self._has_palette = self._value(dataset, _PHOTOMETRIC) == "PALETTE COLOR"
         patient = self._patient()
         self._patient_name = pseudonym(profile.key, "patient", patient)
         self._shift: timedelta = shift_of(profile.key, patient)
@@ -251,7 +253,7 @@ class Deidentifier:
         if vr in _PLAIN_VRS:
             return Element(vr, element.value, element.encoding)
         if vr in _BINARY_VRS:
-            if tag not in KEPT_BINARY:
+            if tag not in KEPT_BINARY or (tag != ICC_PROFILE and not self._has_palette):
                 return None
             data = without_words(element.value) if tag == ICC_PROFILE else element.value
             return Element(vr, data, element.encoding)

@@ -58,9 +58,13 @@ def keyed(key: bytes, kind: str, value: str) -> bytes:
 
 def pseudonym(key: bytes, kind: str, value: str) -> str:
     """Stands for an identifier: a letter for its kind and 12 of base 32; fits VR SH."""
-    text = unicodedata.normalize("NFC", " ".join(value.split()))
-    digits = base64.b32encode(keyed(key, f"identifier {kind}", text)).decode("ascii")
+    digits = base64.b32encode(keyed(key, f"identifier {kind}", _plain(value))).decode("ascii")
     return f"{kind[0].upper()}-{digits[:12]}"
+
+
+def _plain(value: str) -> str:
+    """An identifier however it was typed: composed characters, single spaces."""
+    return unicodedata.normalize("NFC", " ".join(value.split()))
 
 
 @lru_cache(maxsize=4096)
@@ -84,7 +88,7 @@ def is_well_known(uid: str) -> bool:
 
 def shift_of(key: bytes, patient: str) -> timedelta:
     """By how much all times of a patient lie earlier than they were: one to ten years."""
-    number = int.from_bytes(keyed(key, "shift", patient)[:16], "big")
+    number = int.from_bytes(keyed(key, "shift", _plain(patient))[:16], "big")
     days, rest = divmod(number, 86399)
     span = _MOST_DAYS - _LEAST_DAYS + 1
     return timedelta(days=_LEAST_DAYS + days % span, seconds=1 + rest)

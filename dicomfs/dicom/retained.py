@@ -58,7 +58,7 @@ KEPT_TEXTS = frozenset(
 KEPT_BINARY = frozenset(
     (ICC_PROFILE, 0x00281201, 0x00281202, 0x00281203, 0x00281221, 0x00281222, 0x00281223)
 )
-"""ICC profile and palettes."""
+"""ICC profile, and palettes where pixels are indices of colours."""
 
 UNSHIFTED_GROUPS = frozenset((0x0010, 0x0016))  # of the patient, and where a camera was when
 

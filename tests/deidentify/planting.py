@@ -93,6 +93,7 @@ def plant(ds: Dataset, *, everything: bool = True) -> None:
     block.add_new(0x01, "LO", WORD)
     block.add_new(0x02, "OB", WORD.encode() + b" ")
     block.add_new(0x03, "SQ", Sequence([_item()]))
+    ds.add_new(0x00281201, "OW", WORD.encode() + b" ")
     ds.add_new(0x60003000, "OW", WORD.encode() + b" ")
     ds.add_new(0x60004000, "LT", WORD)
     ds.add_new(0x00081301, "LO", WORD)

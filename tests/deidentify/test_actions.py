@@ -132,6 +132,7 @@ def test_what_the_table_does_not_list() -> None:
         PixelSpacing=[0.5, 0.25],
     )
     ds.add_new(0x00281201, "OW", b"\1\2\3\4")
+    ds.PhotometricInterpretation = "PALETTE COLOR"
     ds.add_new(0x00420011, "OB", b"SECRET")
     ds.add_new(0x0009FFFF, "LO", "SECRET")
     ds.private_block(0x0011, "SECRET", create=True).add_new(1, "LO", "SECRET")
@@ -145,6 +146,8 @@ def test_what_the_table_does_not_list() -> None:
     assert after.RedPaletteColorLookupTableData == b"\1\2\3\4"
     assert "SECRET" not in str(after)
     assert not any(element.tag.is_private for element in after)
+    ds.PhotometricInterpretation = "RGB"
+    assert "RedPaletteColorLookupTableData" not in hidden(ds)
 
 
 def test_what_is_kept_never_repeats_a_name() -> None:
