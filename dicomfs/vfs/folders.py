@@ -283,11 +283,11 @@ class Folders:
 
     def _study_entries(self, study: Study, path: tuple[str, str]) -> Iterator[Entry]:
         """What is in the folder of a study."""
-        slides = self._slides(study)
+        known = self._known(study)
+        slides = known.slides()
         for series, slide, stem in slides:
             yield from self._entries(series, slide, (*path, stem))
         if self._others is not None and slides:
-            known = self._known(study)
             newest = max(slide.mtime_ns for _, slide, _ in slides)
             yield entry_of((*path, STUDY_FILE), newest, lambda: study_content(known.content()))
 
@@ -335,6 +335,8 @@ class _KnownStudy:
             for slide in held.listing().slides
             if (slide.patient_id, slide.study_instance_uid) == self.study
         ]
+        if len(found) == 1:  # as in most studies: there is nothing to confuse it with
+            return [(*found[0], found[0][1].stem)]
         tokens = [
             Wanted(slide.stem, f"{series} {slide.pyramid_uid}", LONGEST_ENDING)
             for series, slide in found
