@@ -11,6 +11,8 @@ import os
 import threading
 from pathlib import Path
 
+from dicomfs.source.own_mounts import ours_below
+
 log = logging.getLogger(__name__)
 
 _STEP_MS = 50
@@ -54,6 +56,11 @@ class Watch:
         try:
             from watchfiles import watch
 
+            if ours_below(self._root):
+                # Watches are put in place while no other thread runs: nobody could answer.
+                raise OSError("a mount of dicomfs lies in it")
+            if _leads_outside(self._root):
+                raise OSError("links to folders lead out of it, and would be followed")
             began = False
             for changes in watch(
                 self._root,
@@ -85,3 +92,13 @@ class Watch:
         """The key of a path; "" where it could be any."""
         key = os.path.relpath(path, self._root)
         return "" if key == "." or "\ufffd" in key else key  # not UTF-8: the name is lost
+
+
+def _leads_outside(root: str) -> bool:
+    """Whether a link to a folder below `root` leads out of it: watchfiles follows all links."""
+    for folder, names, _ in os.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.islink(path) and not f"{os.path.realpath(path)}/".startswith(f"{root}/"):
+                return True
+    return False

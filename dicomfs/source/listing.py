@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from dicomfs.source.beneath import folder_of, open_folder
 from dicomfs.source.oserrors import source_error
+from dicomfs.source.own_mounts import is_ours
 from dicomfs.source.protocol import Identity, Problem, SourceObject, printable
 
 Report = Callable[[Problem], None]
@@ -86,24 +87,28 @@ def _one(root: str, key: str, exclude: str | None) -> list[_Entry]:
 def _folder(
     root: str, key: str, exclude: str | None, seen: set[tuple[int, int]], report: Report
 ) -> list[_Entry]:
-    """What one folder holds; nothing if it was seen before, as bind mounts can make loops."""
+    """What one folder holds; nothing if it was seen before, as bind mounts can make loops, nor if
+    it is a mount of dicomfs."""
     fd = open_folder(root, key)
     try:
         state = os.fstat(fd)
         if (state.st_dev, state.st_ino) in seen:
             return []
+        if key and state.st_dev not in {device for device, _ in seen} and is_ours(state.st_dev):
+            report(Problem(key, f"{printable(key)} is a mount of dicomfs: not looked into"))
+            return []
         seen.add((state.st_dev, state.st_ino))
         with os.scandir(fd) as scan:
             items = sorted(scan, key=lambda item: item.name)
         prefix = f"{key}/" if key else ""
-        entries = (_entry(root, prefix + item.name, item, exclude, report) for item in items)
+        entries = (_entry(root, fd, prefix + item.name, item, exclude, report) for item in items)
         return [entry for entry in entries if entry is not None]
     finally:
         os.close(fd)
 
 
 def _entry(
-    root: str, key: str, item: os.DirEntry[str], exclude: str | None, report: Report
+    root: str, folder: int, key: str, item: os.DirEntry[str], exclude: str | None, report: Report
 ) -> _Entry | None:
     # The excluded folder is our own mountpoint: to ask for its status would be to ask ourselves.
     if key == exclude:
@@ -114,7 +119,9 @@ def _entry(
         elif item.is_dir(follow_symlinks=False):
             return _Entry(key, None)
         elif item.is_file(follow_symlinks=False):
-            return _Entry(key, identity_of(item.stat(follow_symlinks=False)))
+            # Not `item.stat`, which holds up all threads until the file system has answered.
+            state = os.stat(item.name, dir_fd=folder, follow_symlinks=False)
+            return _Entry(key, identity_of(state))
     except OSError as error:
         _report(report, key, error)
     return None

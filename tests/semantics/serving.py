@@ -41,6 +41,11 @@ class Serving:
         paths = (Path(folder, name) for folder, _, names in os.walk(self.point) for name in names)
         return {path for path in paths if path.suffix in SUFFIXES}
 
+    def slide_uids(self) -> set[str]:
+        """The Series Instance UIDs of what is shown."""
+        attribute = "user.dicomfs.series_instance_uid"
+        return {os.getxattr(path, attribute).decode() for path in self.files() if _told(path)}
+
     def slide(self) -> Path:
         """The only virtual TIFF."""
         (path,) = self.slides()
@@ -54,6 +59,10 @@ class Serving:
             for name in names
             if ".dicomfs" not in folder
         )
+
+
+def _told(path: Path) -> bool:
+    return "user.dicomfs.series_instance_uid" in os.listxattr(path)
 
 
 @contextlib.contextmanager
