@@ -17,6 +17,7 @@ from dicomfs.errors import DicomfsError
 from dicomfs.vfs.nodes import File
 from tests.deidentify.planting import ROOT, WORD, found_in, write_planted
 from tests.fixtures.series import SeriesSpec
+from tests.schemas import validate
 
 KEY = bytes(range(32))
 FLAVOURS = ("svs", "ome", "tiff")
@@ -163,3 +164,17 @@ def test_the_pixels_stay_what_they_are(source: Path, tmp_path: Path) -> None:
     assert len(plain) == len(hidden) > 2
     for one, other in zip(plain, hidden, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_documents_keep_their_schemas(source: Path, tmp_path: Path) -> None:
+    profile = OPTIONS["plain"]
+    with dicomfs.open_archive(source, index=tmp_path / "index", deidentify=profile) as archive:
+        seen = set()
+        for path in archive.files():
+            if path.endswith(".json") and not path.endswith(".dicom.json") and path[0] != ".":
+                with archive.open(path) as file:
+                    content = json.load(file)
+                kind = content["schema"].split("/")[0].removeprefix("dicomfs.")
+                validate(content, kind)
+                seen.add(kind)
+        assert seen == {"slide", "study", "patient"}
