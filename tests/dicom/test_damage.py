@@ -20,6 +20,8 @@ from tests.fixtures.codecs import EXPLICIT_BE, IMPLICIT_LE
 from tests.fixtures.series import SeriesSpec
 from tests.fixtures.wsm import write_series
 
+pytestmark = pytest.mark.promise("S-11")
+
 KINDS = {
     "explicit": SeriesSpec(codec="native-rgb8"),
     "implicit": SeriesSpec(codec="native-rgb8", transfer_syntax=IMPLICIT_LE),

@@ -36,6 +36,7 @@ pytestmark = pytest.mark.fuse
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
+@pytest.mark.promise("S-22")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_unmounts(source: Path, tmp_path: Path, number: int) -> None:
     with started(source, tmp_path) as mount:
@@ -46,6 +47,7 @@ def test_a_signal_unmounts(source: Path, tmp_path: Path, number: int) -> None:
         assert "ERROR" not in mount.log.read_text()
 
 
+@pytest.mark.promise("S-22")
 def test_a_signal_unmounts_in_spite_of_open_files(source: Path, tmp_path: Path) -> None:
     with started(source, tmp_path) as mount:
         mount.wait_until_mounted()
@@ -83,6 +85,7 @@ def test_unmounted_from_outside(source: Path, tmp_path: Path, command: list[str]
         assert "ERROR" not in mount.log.read_text()
 
 
+@pytest.mark.promise("S-23")
 def test_a_mount_left_dead_by_a_crash_is_replaced(source: Path, tmp_path: Path) -> None:
     with started(source, tmp_path) as mount:
         mount.wait_until_mounted()
@@ -95,6 +98,7 @@ def test_a_mount_left_dead_by_a_crash_is_replaced(source: Path, tmp_path: Path) 
             assert (again.point / SLIDE).read_bytes() == expected()
 
 
+@pytest.mark.promise("S-23")
 def test_a_mount_left_dead_by_a_crash_can_be_unmounted(source: Path, tmp_path: Path) -> None:
     with started(source, tmp_path) as mount:
         mount.wait_until_mounted()
@@ -197,6 +201,7 @@ def test_relative_paths_and_a_log_file(source: Path, tmp_path: Path) -> None:
         sweep(point)
 
 
+@pytest.mark.promise("S-22")
 def test_a_daemon_ends_by_a_signal_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
     with daemon(source, tmp_path) as point:
         process = process_of(point)

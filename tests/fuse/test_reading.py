@@ -140,6 +140,7 @@ def test_other_programs(slide: Path, program: list[str]) -> None:
     assert done.stdout == CONTENT
 
 
+@pytest.mark.promise("S-19")
 def test_attributes_of_a_file(slide: Path) -> None:
     status = slide.stat()
     assert stat.S_IMODE(status.st_mode) == 0o444
@@ -152,6 +153,7 @@ def test_attributes_of_a_file(slide: Path) -> None:
     assert status.st_blksize == 4096
 
 
+@pytest.mark.promise("S-19")
 def test_attributes_of_a_directory(mount: Mounted) -> None:
     status = mount.point.stat()
     assert stat.S_IMODE(status.st_mode) == 0o555
@@ -283,6 +285,7 @@ def _refused() -> None:
 CHANGES = list(_changes(Path(), Path()))
 
 
+@pytest.mark.promise("S-18")
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_change_is_refused(mount: Mounted, slide: Path, change: str) -> None:
     attempt = _changes(slide, slide.parent)[change]
@@ -293,6 +296,7 @@ def test_every_change_is_refused(mount: Mounted, slide: Path, change: str) -> No
     assert slide.stat().st_size == len(CONTENT)
 
 
+@pytest.mark.promise("S-18")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can remount a mount for writing")
 def test_every_change_is_refused_by_ourselves_too(source: Path, tmp_path: Path) -> None:
     with mounted(source, tmp_path) as mount:
@@ -313,6 +317,7 @@ def test_every_change_is_refused_by_ourselves_too(source: Path, tmp_path: Path) 
         assert "ERROR" not in mount.log.read_text()
 
 
+@pytest.mark.promise("S-24")
 def test_an_error_of_one_file_is_that_of_one_read(source: Path, tmp_path: Path) -> None:
     with mounted(source, tmp_path) as mount:
         for _ in range(3):

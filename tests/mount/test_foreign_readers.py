@@ -30,6 +30,7 @@ SEEN_BY = {"openslide": "svs", "libvips": "tiff", "tifffile": "ome"}
 """Each reader with the flavour that is made for it."""
 
 
+@pytest.mark.promise("S-15")
 @pytest.mark.fuse
 @pytest.mark.parametrize("reader_name", list(SEEN_BY))
 @pytest.mark.parametrize("case_id", SHOWN)
@@ -94,6 +95,7 @@ def flat(pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     return wide
 
 
+@pytest.mark.promise("S-15")
 @pytest.mark.fuse
 @pytest.mark.parametrize("case_id", SHOWN)
 def test_every_flavour_is_a_valid_tiff(case_id: str, cases: dict[str, MountedCase]) -> None:
@@ -105,6 +107,7 @@ def test_every_flavour_is_a_valid_tiff(case_id: str, cases: dict[str, MountedCas
         assert problems(cases[case_id].files[flavour], allowed=allowed) == []
 
 
+@pytest.mark.promise("S-15")
 @pytest.mark.fuse
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_libtiff_has_nothing_to_complain_of(flavour: str, cases: dict[str, MountedCase]) -> None:

@@ -22,6 +22,7 @@ from tests.mount.conftest import Mount, MountedCase, command, mounted
 READS = 100_000
 
 
+@pytest.mark.promise("S-1")
 @pytest.mark.fuse
 def test_reads_anywhere_are_exact(cases: dict[str, MountedCase]) -> None:
     """100,000 seeded reads of any offset and size, against bytes put together independently."""
@@ -54,6 +55,7 @@ def facts(point: Path) -> dict[str, tuple[int, int, int]]:
     }
 
 
+@pytest.mark.promise("S-17")
 @pytest.mark.fuse
 def test_a_remount_and_a_first_read_change_nothing(written: WrittenSeries, tmp_path: Path) -> None:
     source = tmp_path / "source"
@@ -90,6 +92,7 @@ def harmed(written: WrittenSeries, tmp_path_factory: pytest.TempPathFactory) -> 
     yield from mounted(source, home)
 
 
+@pytest.mark.promise("S-6", "S-12")
 @pytest.mark.fuse
 def test_a_damaged_file_gives_an_error_and_harms_no_neighbour(
     harmed: Mount, written: WrittenSeries
@@ -109,6 +112,7 @@ def test_a_damaged_file_gives_an_error_and_harms_no_neighbour(
     assert {key.split("/")[0] for one in rejected for key in one["files"]} == {"c"}
 
 
+@pytest.mark.promise("S-6")
 @pytest.mark.fuse
 def test_a_damaged_slide_opens_and_only_its_missing_tiles_fail(
     harmed: Mount, written: WrittenSeries
@@ -139,6 +143,7 @@ def test_a_damaged_slide_opens_and_only_its_missing_tiles_fail(
     assert failures == {errno.EIO}
 
 
+@pytest.mark.promise("S-6")
 @pytest.mark.fuse
 def test_blank_tiles_stand_for_damage_when_asked_for(harmed: Mount, tmp_path: Path) -> None:
     done = command(

@@ -17,6 +17,8 @@ from dicomfs.source.local import LocalDirectory
 from dicomfs.source.protocol import Source
 from tests.reading.doubles import Known, MemorySource, object_of, random_file
 
+pytestmark = pytest.mark.promise("S-1")
+
 
 def contents_of(rng: random.Random) -> dict[str, bytes]:
     return {f"{i}.dcm": rng.randbytes(rng.randrange(600, 20_000)) for i in range(4)}

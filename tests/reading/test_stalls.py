@@ -24,6 +24,8 @@ from dicomfs.reading.reader import Reader
 from dicomfs.reading.virtual_file import VirtualFile
 from tests.reading.doubles import MemorySource, Painter, TableResolver, object_of
 
+pytestmark = pytest.mark.promise("S-7")
+
 BAD = b"b" * 1000
 GOOD = b"g" * 1000
 LIMITS = replace(DEFAULT_LIMITS, read_deadline=60.0)

@@ -18,6 +18,8 @@ from dicomfs.source.handles import Handle, HandleTable
 from dicomfs.source.local import LocalDirectory
 from dicomfs.source.protocol import Identity, SourceObject
 
+pytestmark = pytest.mark.promise("S-8")
+
 FEW = replace(DEFAULT_LIMITS, open_files=8)
 
 

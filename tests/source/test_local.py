@@ -212,6 +212,7 @@ def test_a_result_of_a_changed_file_is_not_returned(
         source.run(obj, parser())
 
 
+@pytest.mark.promise("S-20")
 @pytest.mark.parametrize(
     "key", ["", ".", "..", "/etc/passwd", "folder/../folder/slide.dcm", "folder//slide.dcm", "a\0b"]
 )
@@ -220,6 +221,7 @@ def test_a_key_cannot_leave_the_root(source: LocalDirectory, obj: SourceObject, 
         read(source, SourceObject(key, obj.identity), 0, 1)
 
 
+@pytest.mark.promise("S-20")
 def test_a_folder_that_becomes_a_link_is_not_followed(
     source: LocalDirectory, obj: SourceObject, path: Path
 ) -> None:
@@ -230,6 +232,7 @@ def test_a_folder_that_becomes_a_link_is_not_followed(
         read(source, obj, 0, 1)
 
 
+@pytest.mark.promise("S-20")
 def test_a_file_that_becomes_a_link_is_not_followed(
     source: LocalDirectory, obj: SourceObject, path: Path
 ) -> None:

@@ -56,6 +56,7 @@ ALLOWED = {
 }
 
 
+@pytest.mark.promise("S-15")
 @pytest.mark.parametrize("case_id", CASES)
 def test_every_flavour_is_sound(case_id: str, written: WrittenSeries, tmp_path: Path) -> None:
     with dicomfs.open_archive(written(case_id).directory, flavours=list(SUFFIXES)) as archive:

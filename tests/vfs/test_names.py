@@ -34,6 +34,7 @@ def is_good(name: str) -> bool:
     )
 
 
+@pytest.mark.promise("S-16")
 @given(ANY | NASTY)
 def test_any_text_becomes_a_good_name(text: str) -> None:
     name = clean(text)
@@ -50,6 +51,7 @@ def test_a_limit_in_bytes_is_kept(text: str, limit: int) -> None:
     assert clean(name, limit) == name
 
 
+@pytest.mark.promise("S-16")
 @given(st.lists(st.builds(Wanted, ANY | NASTY, ANY | NASTY, ENDINGS)))
 def test_names_of_one_directory_are_good_and_never_confused(wanted: list[Wanted]) -> None:
     names = unique(wanted)
@@ -61,6 +63,7 @@ def test_names_of_one_directory_are_good_and_never_confused(wanted: list[Wanted]
     )
 
 
+@pytest.mark.promise("S-16")
 @given(st.lists(st.builds(Wanted, NASTY, NASTY, ENDINGS), unique=True), st.randoms())
 def test_a_name_depends_neither_on_order_nor_on_neighbours(
     wanted: list[Wanted], chance: Random

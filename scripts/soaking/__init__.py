@@ -1,0 +1,1 @@
+"""A long time of reading and changing."""
