@@ -8,7 +8,7 @@ from dicomfs.version import __version__
 
 if TYPE_CHECKING:
     from dicomfs.archive import Archive, open_archive
-    from dicomfs.dicom.pseudonyms import Profile
+    from dicomfs.dicom.confidentiality.pseudonyms import Profile
 
 __all__ = ["Archive", "Profile", "__version__", "open_archive"]
 
@@ -24,7 +24,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(archive, name)
     if name == "Profile":
-        from dicomfs.dicom.pseudonyms import Profile
+        from dicomfs.dicom.confidentiality.pseudonyms import Profile
 
         return Profile
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

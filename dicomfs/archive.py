@@ -23,7 +23,7 @@ from dicomfs.catalog.collection import Collection, Progress
 from dicomfs.catalog.follow import Follower
 from dicomfs.catalog.parsing import Place
 from dicomfs.catalog.store import Index, index_path, memory_index, open_index
-from dicomfs.dicom.pseudonyms import SHORTEST_KEY, Profile
+from dicomfs.dicom.confidentiality.pseudonyms import SHORTEST_KEY, Profile
 from dicomfs.errors import DamagedFrameError, DicomfsError, UsageError
 from dicomfs.limits import DEFAULT_LIMITS, Limits
 from dicomfs.reading.reader import Reader

@@ -25,8 +25,8 @@ from dicomfs.limits import Limits
 from dicomfs.source.protocol import ScannableSource, SourceObject
 
 if TYPE_CHECKING:
+    from dicomfs.dicom.confidentiality.pseudonyms import Profile
     from dicomfs.dicom.instance import Instance
-    from dicomfs.dicom.pseudonyms import Profile
 
 log = logging.getLogger(__name__)
 

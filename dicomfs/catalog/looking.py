@@ -10,8 +10,8 @@ import logging
 from dicomfs.catalog.catalogue import Rejection
 from dicomfs.catalog.codec import encode
 from dicomfs.catalog.findings import AGAIN, Finding, Inflated, What, stranger_group
+from dicomfs.dicom.confidentiality.pseudonyms import Profile
 from dicomfs.dicom.instance import Instance, Stranger
-from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.dicom.read import read_instance
 from dicomfs.errors import (
     DeflatedDataSetError,

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from dicomfs.catalog.findings import Finding
 from dicomfs.catalog.worker import receive_findings, send_objects, send_profile
-from dicomfs.dicom.pseudonyms import Profile
+from dicomfs.dicom.confidentiality.pseudonyms import Profile
 from dicomfs.limits import DEFAULT_LIMITS, Limits
 from dicomfs.source.protocol import ScannableSource, SourceObject
 

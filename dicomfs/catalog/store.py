@@ -421,9 +421,10 @@ def code_digest(*packages: str) -> str:
     digest = hashlib.blake2b(digest_size=8)
     root = Path(__file__).parents[1]
     for package in packages:
-        for file in sorted(root.joinpath(package).iterdir()):
+        for file in sorted(root.joinpath(package).rglob("*")):
             if file.name.endswith((".py", ".sql")):
-                digest.update(file.name.encode() + b"\0" + file.read_bytes())
+                name = os.fsencode(file.relative_to(root))
+                digest.update(name + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 

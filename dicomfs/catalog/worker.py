@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from dicomfs.catalog.findings import Finding, Inflated, What
-from dicomfs.dicom.pseudonyms import Profile
+from dicomfs.dicom.confidentiality.pseudonyms import Profile
 from dicomfs.limits import DEFAULT_LIMITS
 from dicomfs.source.directory import local_source
 from dicomfs.source.protocol import Identity, SourceObject

@@ -14,7 +14,7 @@ from dicomfs.cli.showing import deidentifying_options, index_option
 from dicomfs.errors import UsageError
 
 if TYPE_CHECKING:
-    from dicomfs.dicom.pseudonyms import Profile
+    from dicomfs.dicom.confidentiality.pseudonyms import Profile
 
 
 @click.command()

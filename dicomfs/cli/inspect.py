@@ -15,7 +15,7 @@ from dicomfs.cli.wording import counted, on_one_line
 
 if TYPE_CHECKING:
     from dicomfs.archive import Archive
-    from dicomfs.dicom.pseudonyms import Profile
+    from dicomfs.dicom.confidentiality.pseudonyms import Profile
     from dicomfs.vfs.layout import SlideFiles
 
 

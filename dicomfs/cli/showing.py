@@ -14,7 +14,7 @@ from dicomfs.cli.keys import passing_key, read_key
 from dicomfs.errors import UsageError
 
 if TYPE_CHECKING:
-    from dicomfs.dicom.pseudonyms import Profile
+    from dicomfs.dicom.confidentiality.pseudonyms import Profile
 
 R = TypeVar("R")
 
@@ -136,7 +136,7 @@ def deidentifying_options(command: Callable[..., R]) -> Callable[..., R]:
         }
         profile = None
         if deidentify:
-            from dicomfs.dicom.pseudonyms import Profile
+            from dicomfs.dicom.confidentiality.pseudonyms import Profile
 
             profile = Profile(
                 passing_key() if key_file is None else read_key(key_file),

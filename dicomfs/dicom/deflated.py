@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import zlib
 
+from dicomfs.dicom.confidentiality.deidentify import deidentify
+from dicomfs.dicom.confidentiality.pseudonyms import Profile
 from dicomfs.dicom.dataset import read_elements
-from dicomfs.dicom.deidentify import deidentify
 from dicomfs.dicom.elements import read_layout
 from dicomfs.dicom.header import Header, header_of
-from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.dicom.steps import Range, Steps, run_on_bytes
 from dicomfs.dicom.uids import SHOWN_SOP_CLASSES
 from dicomfs.errors import DeflatedDataSetError, MalformedDicomError

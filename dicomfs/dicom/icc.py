@@ -1,9 +1,4 @@
-"""Takes the words out of an ICC profile and leaves its colours (ICC.1:2022, ISO 15076-1).
-
-Descriptions, copyright, device names and the date of calibration can tell whose device it was.
-Tags that colours are computed with stay as they are, every other one is emptied in place, so the
-profile keeps its size and every reader its way through it.
-"""
+"""The words in an ICC profile: its name, and the profile without any (ICC.1:2022, ISO 15076-1)."""
 
 from __future__ import annotations
 
@@ -11,6 +6,7 @@ import struct
 
 _HEADER = 128
 _MOST_TAGS = 1024
+_LONGEST = 256  # characters of a name
 _COLOUR_TAGS = frozenset(
     b"A2B0 A2B1 A2B2 A2B3 B2A0 B2A1 B2A2 B2A3 D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3 rXYZ gXYZ"
     b" bXYZ rTRC gTRC bTRC kTRC wtpt bkpt chad chrm gamt lumi meas view tech pre0 pre1 pre2 ciis"
@@ -23,8 +19,40 @@ _COLOUR_TYPES = frozenset(
 _DATE = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
 
 
+def profile_name(profile: bytes) -> str:
+    """What the profile calls itself, in the first of its languages; "" where it does not say.
+
+    Its profile description: ICC.1:2022 9.2.41, ICC.1:2001 6.5.17.
+    """
+    try:
+        (count,) = struct.unpack_from(">I", profile, _HEADER)
+        for number in range(min(count, _MOST_TAGS)):
+            name, at, size = struct.unpack_from(">4sII", profile, _HEADER + 4 + 12 * number)
+            if name == b"desc":
+                return " ".join(_text(profile[at : at + size])[:_LONGEST].split())
+    except struct.error:
+        pass
+    return ""
+
+
+def _text(tag: bytes) -> str:
+    """The text of a tag of one of the two types that a description may have."""
+    if tag[:4] == b"desc":
+        (length,) = struct.unpack_from(">I", tag, 8)
+        return tag[12 : 12 + length].rstrip(b"\0").decode("ascii", "replace")
+    if tag[:4] == b"mluc":
+        length, at = struct.unpack_from(">II", tag, 20)
+        return tag[at : at + length].decode("utf-16-be", "replace").rstrip("\0")
+    return ""
+
+
 def without_words(profile: bytes) -> bytes:
-    """The profile with the same size and colours; b"" for what is no ICC profile."""
+    """The profile with the same size and colours; b"" for what is no ICC profile.
+
+    Descriptions, copyright, device names and the date of calibration can tell whose device it was.
+    Tags that colours are computed with stay as they are, every other one is emptied in place, so
+    that every reader finds its way through the profile.
+    """
     if len(profile) < _HEADER + 4 or profile[36:40] != b"acsp":
         return b""
     (count,) = struct.unpack_from(">I", profile, _HEADER)

@@ -12,9 +12,10 @@ import numpy as np
 
 from dicomfs.dicom.codestream import Codec, CodeStream, jpeg_2000_tiles, read_code_stream
 from dicomfs.dicom.components import judge_jpeg_2000_frame
+from dicomfs.dicom.confidentiality.deidentify import Deidentifier, deidentify, without_own_uids
+from dicomfs.dicom.confidentiality.pseudonyms import Profile
 from dicomfs.dicom.dataset import read_elements
 from dicomfs.dicom.deflated import read_deflated
-from dicomfs.dicom.deidentify import Deidentifier, deidentify, without_own_uids
 from dicomfs.dicom.elements import (
     Layout,
     PixelDataElement,
@@ -28,7 +29,6 @@ from dicomfs.dicom.instance import Instance, Stranger
 from dicomfs.dicom.json_model import measure_json
 from dicomfs.dicom.json_parts import json_bulk, json_ranges, with_per_frame
 from dicomfs.dicom.per_frame import FrameItems, read_frame_items
-from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.dicom.steps import Range, Steps
 from dicomfs.dicom.uids import SHOWN_SOP_CLASSES, TransferSyntax, is_jpip
 from dicomfs.errors import LimitExceededError, MalformedDicomError, RejectedError

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dicomfs.dicom.deidentify import deidentify
+from dicomfs.dicom.confidentiality.deidentify import deidentify
+from dicomfs.dicom.confidentiality.pseudonyms import Profile
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.instance import Instance
 from dicomfs.dicom.json_model import instance_json
 from dicomfs.dicom.json_parts import json_bulk, json_dataset, json_ranges
-from dicomfs.dicom.pseudonyms import Profile
 from dicomfs.dicom.steps import Steps
 from dicomfs.errors import DicomfsError
 from dicomfs.extents import AnyRun, ExtentTable, ExtentTableBuilder, TileRun

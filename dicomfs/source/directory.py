@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dicomfs.dicom.pseudonyms import Profile
+from dicomfs.dicom.confidentiality.pseudonyms import Profile
 from dicomfs.limits import Limits
 from dicomfs.source.inflating import InflatingSource
 from dicomfs.source.local import LocalDirectory

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
-from dicomfs.dicom.pseudonyms import keyed
+from dicomfs.dicom.confidentiality.pseudonyms import keyed
 from dicomfs.dicom.steps import Steps
 from dicomfs.errors import SourceError
 from dicomfs.source.local import LocalDirectory

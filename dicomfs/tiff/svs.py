@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from dicomfs.dicom.codestream import Codec
-from dicomfs.dicom.icc_name import profile_name
+from dicomfs.dicom.icc import profile_name
 from dicomfs.slide.model import Slide
 from dicomfs.tiff.directory import Directory
 from dicomfs.tiff.picture import Picture, Pictures

@@ -185,8 +185,8 @@ class Opener:
         return values
 
     def _read_printable(self, entry: CataloguedSlide) -> Mapping[str, bytes]:
+        from dicomfs.dicom.confidentiality.deidentify import deidentify
         from dicomfs.dicom.dataset import read_elements
-        from dicomfs.dicom.deidentify import deidentify
         from dicomfs.dicom.printable import printable_values
 
         member = entry.slide.levels[0].members[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dicomfs.dicom.pseudonyms import Profile, shift_of
+from dicomfs.dicom.confidentiality.pseudonyms import Profile, shift_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ import pydicom
 from pydicom import Dataset
 from pydicom.filewriter import write_dataset
 
+from dicomfs.dicom.confidentiality.deidentify import deidentify
+from dicomfs.dicom.confidentiality.pseudonyms import Profile
+from dicomfs.dicom.confidentiality.writing import write_elements
 from dicomfs.dicom.dataset import DataSet, read_elements
-from dicomfs.dicom.deidentify import deidentify
 from dicomfs.dicom.encoding import Encoding
-from dicomfs.dicom.pseudonyms import Profile
-from dicomfs.dicom.writing import write_elements
 
 KEY = b"a key of the tests"
 PROFILE = Profile(KEY)

@@ -111,7 +111,7 @@ def _item() -> Dataset:
 
 def _plant_sequences(ds: Dataset) -> None:
     """An item with sentinels in the sequences of the table, and in some that it does not list."""
-    from dicomfs.dicom.confidentiality import rows
+    from dicomfs.dicom.confidentiality.table import rows
 
     for tag in [*rows(), tag_for_keyword("ReferencedSeriesSequence") or 0]:
         try:

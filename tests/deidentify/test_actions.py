@@ -11,7 +11,8 @@ import pytest
 from pydicom import Dataset, Sequence
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 
-from dicomfs.dicom.confidentiality import (
+from dicomfs.dicom.confidentiality.pseudonyms import Profile, is_well_known
+from dicomfs.dicom.confidentiality.table import (
     STRUCTURED_CONTENT,
     action_of,
     descriptors,
@@ -19,7 +20,6 @@ from dicomfs.dicom.confidentiality import (
     rows,
 )
 from dicomfs.dicom.encoding import Encoding
-from dicomfs.dicom.pseudonyms import Profile, is_well_known
 from tests.deidentify.datasets import BIG, IMPLICIT, KEY, LITTLE, hidden, patient
 from tests.fixtures.series import SeriesSpec
 from tests.fixtures.wsm import write_series

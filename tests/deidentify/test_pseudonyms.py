@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import pytest
 from pydicom import Dataset, Sequence
 
-from dicomfs.dicom.deidentify import path_identifier
+from dicomfs.dicom.confidentiality.deidentify import path_identifier
+from dicomfs.dicom.confidentiality.pseudonyms import Profile
+from dicomfs.dicom.confidentiality.times import shift_datetime, shift_pair
 from dicomfs.dicom.icc import without_words
-from dicomfs.dicom.pseudonyms import Profile
-from dicomfs.dicom.times import shift_datetime, shift_pair
 from dicomfs.source.sealed import Seal
 from tests.deidentify.datasets import PROFILE, hidden, patient
 from tests.deidentify.planting import WORD, icc_profile

@@ -3,7 +3,7 @@
 Everything is derived from the key by HMAC-SHA256 (RFC 2104), each kind of value in a domain of its
 own, so that nothing depends on an order, on a catalogue or on what else is shown, and nothing can
 be turned round, nor guessed and tried, without the key.  Knows no attributes: what is replaced by
-what is decided in `dicomfs.dicom.deidentify`.
+what is decided in `dicomfs.dicom.confidentiality.deidentify`.
 """
 
 from __future__ import annotations

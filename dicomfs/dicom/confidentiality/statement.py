@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dicomfs.dicom.confidentiality.pseudonyms import Profile
+from dicomfs.dicom.confidentiality.writing import sequence, text
 from dicomfs.dicom.dataset import DataSet
 from dicomfs.dicom.encoding import Encoding
-from dicomfs.dicom.pseudonyms import Profile
-from dicomfs.dicom.writing import sequence, text
 
 _METHOD = "PS3.15 Basic Application Level Confidentiality Profile", "by dicomfs"
 _METHOD_CODES = (  # PS3.16 CID 7050

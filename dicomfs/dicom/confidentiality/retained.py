@@ -1,7 +1,7 @@
 """What de-identification knows of single attributes beside Table E.1-1 of PS3.15.
 
 Which ones identify and get a stand-in, and what stays of those that the table does not list.  Only
-tags, terms and expressions; `dicomfs.dicom.deidentify` applies them.
+tags, terms and expressions; `dicomfs.dicom.confidentiality.deidentify` applies them.
 """
 
 from __future__ import annotations

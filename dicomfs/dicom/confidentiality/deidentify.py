@@ -2,10 +2,10 @@
 
 A data set goes in and another one comes out, before anybody has made sense of it, so whatever is
 made of a slide is made of the de-identified data set.  What Table E.1-1 lists is treated as it says
-(`dicomfs.dicom.confidentiality`); of the rest, numbers, codes and a few technical texts stay, and
-everything that is private, unknown or free text goes.  Dates are shifted (Retain Longitudinal
+(`dicomfs.dicom.confidentiality.table`); of the rest, numbers, codes and a few technical texts stay,
+and everything that is private, unknown or free text goes.  Dates are shifted (Retain Longitudinal
 Temporal Information With Modified Dates, E.3.6), UIDs and identifiers get keyed stand-ins
-(`dicomfs.dicom.pseudonyms`).  docs/deidentification.md tells it all to users.
+(`dicomfs.dicom.confidentiality.pseudonyms`).  docs/deidentification.md tells it all to users.
 """
 
 from __future__ import annotations
@@ -19,20 +19,9 @@ from functools import lru_cache
 from pydicom import charset
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 
-from dicomfs.dicom import times
 from dicomfs.dicom.attributes import decode_text, encodings_of
-from dicomfs.dicom.confidentiality import (
-    STRUCTURED_CONTENT,
-    action_of,
-    descriptors,
-    device_identity,
-)
-from dicomfs.dicom.dataset import DataSet, Element, read_items
-from dicomfs.dicom.elements import Layout
-from dicomfs.dicom.encoding import KNOWN_VRS, Encoding
-from dicomfs.dicom.icc import without_words
-from dicomfs.dicom.per_frame import FrameItems
-from dicomfs.dicom.pseudonyms import (
+from dicomfs.dicom.confidentiality import times
+from dicomfs.dicom.confidentiality.pseudonyms import (
     Profile,
     is_well_known,
     keyed,
@@ -40,7 +29,7 @@ from dicomfs.dicom.pseudonyms import (
     pseudonym,
     shift_of,
 )
-from dicomfs.dicom.retained import (
+from dicomfs.dicom.confidentiality.retained import (
     CHARACTER_SET,
     CODE_VALUE,
     CODE_VALUES,
@@ -67,9 +56,20 @@ from dicomfs.dicom.retained import (
     TEXT_VALUE,
     UNSHIFTED_GROUPS,
 )
-from dicomfs.dicom.statement import statement
-from dicomfs.dicom.vocabulary import cleaned, words_of
-from dicomfs.dicom.writing import sequence, text
+from dicomfs.dicom.confidentiality.statement import statement
+from dicomfs.dicom.confidentiality.table import (
+    STRUCTURED_CONTENT,
+    action_of,
+    descriptors,
+    device_identity,
+)
+from dicomfs.dicom.confidentiality.vocabulary import cleaned, words_of
+from dicomfs.dicom.confidentiality.writing import sequence, text
+from dicomfs.dicom.dataset import DataSet, Element, read_items
+from dicomfs.dicom.elements import Layout
+from dicomfs.dicom.encoding import KNOWN_VRS, Encoding
+from dicomfs.dicom.icc import without_words
+from dicomfs.dicom.per_frame import FrameItems
 from dicomfs.errors import MalformedDicomError
 
 _PHOTOMETRIC = 0x00280004

@@ -8,7 +8,7 @@ github.com/innolitics/dicom-standard (commit 0d01bf11), an older edition: a row 
 is treated as the basic profile has it, which is never less strict.  Pyramid Label (0020,0027) and
 Pyramid Description (0008,1088) were added to the descriptors.
 
-Knows tags only; what is done to a value is decided in `dicomfs.dicom.deidentify`.
+Knows tags only; what is done to a value is decided in `dicomfs.dicom.confidentiality.deidentify`.
 """
 
 from __future__ import annotations
