@@ -3,10 +3,10 @@
     python -m tests.hostile.trial FOLDER HEALTHY
 
 FOLDER holds a directory for each case, HEALTHY a series to get everything loaded with.  Writes a
-line of JSON for each: `outcome` as in `tests.hostile.corpus_files`, `cpu` seconds and `memory`
-bytes beyond what the process had before, `unexpected` errors, and the `signal` that ended the
-process.  One process forks for every case, so that the imports are paid once and a crash is the end
-of one case alone.
+line of JSON for each: `outcome` as in `tests.hostile.corpus_files`, `cpu` seconds, `memory` bytes
+beyond what the process had before until all is known of the file, `reading` the same until all that
+it shows is read, `unexpected` errors, and the `signal` that ended the process.  One process forks
+for every case, so that the imports are paid once and a crash is the end of one case alone.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def trial(directory: Path) -> dict[str, Any]:
         os.environ["XDG_CACHE_HOME"] = home
         with Archive.load(directory) as archive:
             catalogue = archive.catalogue
+            known = _peak()
             failed = 0
             for path in list(archive.files()):
                 failed += _read(archive, path)
@@ -58,7 +59,7 @@ def trial(directory: Path) -> dict[str, Any]:
                 outcome = "/".join(sorted({one.code for one in catalogue.rejected}))
             else:
                 outcome = "stranger" if catalogue.other_series else "no-dicom"
-    return {"outcome": outcome, "unexpected": log.lines}
+    return {"outcome": outcome, "unexpected": log.lines, "known": known}
 
 
 def _read(archive: Archive, path: str) -> int:
@@ -85,8 +86,9 @@ def _measured(directory: Path) -> dict[str, Any]:
     try:
         found = trial(directory)
     except BaseException:
-        found = {"outcome": "", "unexpected": [traceback.format_exc()]}
-    return found | {"cpu": _cpu() - cpu, "memory": _peak() - memory}
+        found = {"outcome": "", "unexpected": [traceback.format_exc()], "known": _peak()}
+    cost = {"cpu": _cpu() - cpu, "memory": found["known"] - memory, "reading": _peak() - memory}
+    return found | cost
 
 
 def _cpu() -> float:
@@ -101,7 +103,8 @@ def _peak() -> int:
 
 def main(folder: Path, healthy: Path) -> None:
     """Try each directory of a folder."""
-    assert trial(healthy) == {"outcome": "opens", "unexpected": []}
+    warm = trial(healthy)
+    assert (warm["outcome"], warm["unexpected"]) == ("opens", [])
     for directory in sorted(folder.iterdir()):
         reader, writer = os.pipe()
         child = os.fork()
@@ -115,8 +118,8 @@ def main(folder: Path, healthy: Path) -> None:
         with os.fdopen(reader) as pipe:
             said = pipe.read()
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        found = json.loads(said) if said else {"outcome": "", "unexpected": [], "cpu": 0.0}
-        line = {"id": directory.name, "memory": 0} | found | {"signal": -min(status, 0)}
+        found = json.loads(said) if said else {"outcome": "", "unexpected": []}
+        line = {"id": directory.name} | found | {"signal": -min(status, 0)}
         print(json.dumps(line), flush=True)
 
 
