@@ -1,10 +1,11 @@
-"""Takes a request that is already waiting without asking the event loop for it.
+"""Takes requests that are already waiting without going around the event loop for each.
 
-pyfuse3 has trio wait for the device before it receives each request.  That registers the device
-with epoll and goes once around the event loop, which takes longer than answering a read from the
-page cache does; under load the next request is there already, and a single `poll` says so.  Nobody
-is kept waiting by this: pyfuse3 takes a trio lock before each request, which lets the other tasks
-run and is where a cancellation arrives.
+pyfuse3 has a task take a lock and wait for the device before it receives a request, and another
+one take the lock when it has.  With trio's lock and trio's wait that is two rounds of the event
+loop for every request, each of which takes longer than answering a read from the page cache does.
+Here the lock goes to whoever asks for it while it is free, and one `poll` tells whether a request
+is there; so a task goes on by itself as long as there are requests and none of them has to wait for
+anything.  The other tasks get their turn when it does, and after a millisecond at the latest.
 
 Must not know what is done with the requests.
 """
@@ -14,33 +15,86 @@ from __future__ import annotations
 import os
 import select
 import stat
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any
 
 import trio
 
 _DEVICE = os.makedev(10, 229)  # /dev/fuse; Linux, Documentation/admin-guide/devices.txt
 
+_LONGEST_TURN = 0.001
+"""Seconds for which a task may go on taking requests before it lets the others run."""
+
 
 @contextmanager
 def requests_at_hand() -> Iterator[None]:
-    """Within the block, waiting for a FUSE device returns at once where it can be read."""
-    wait = trio.lowlevel.wait_readable
-    waiting: dict[int, Callable[[int], object]] = {}
+    """Within the block, pyfuse3 takes requests that are there without waiting for them.
+
+    The first lock that is made within the block has to be that of pyfuse3's main loop.
+    """
+    wait, lock = trio.lowlevel.wait_readable, trio.Lock
+    polls: dict[int, Callable[[int], object]] = {}
 
     async def wait_readable(fd: Any) -> None:
-        poll = waiting.get(fd)
+        poll = polls.get(fd)
         if poll is None and isinstance(fd, int) and _is_fuse(fd):
-            poll = waiting[fd] = _poll_of(fd)
+            poll = polls[fd] = _poll_of(fd)
         if poll is None or not poll(0):
             await wait(fd)
 
+    def make_lock() -> Turn:
+        trio.Lock = lock  # type: ignore[misc]
+        return Turn()
+
     trio.lowlevel.wait_readable = wait_readable
+    trio.Lock = make_lock  # type: ignore[misc,assignment]
     try:
         yield
     finally:
         trio.lowlevel.wait_readable = wait
+        trio.Lock = lock  # type: ignore[misc]
+
+
+class Turn:
+    """A lock for tasks of one event loop, which whoever holds it gives up without losing its turn.
+
+    Who waits longest is woken when it is released, and finds out when it runs whether it is still
+    free: the one who released it may have taken it again without waiting for anything.
+    """
+
+    __slots__ = ("_held", "_since", "_waiting")
+
+    def __init__(self) -> None:
+        self._held = False
+        self._since = perf_counter()
+        self._waiting: deque[trio.lowlevel.Task] = deque()
+
+    async def __aenter__(self) -> None:
+        if perf_counter() - self._since > _LONGEST_TURN:
+            await trio.lowlevel.checkpoint()
+            self._since = perf_counter()
+        while self._held:
+            await self._wait()
+            self._since = perf_counter()
+        self._held = True
+
+    async def __aexit__(self, *_: object) -> None:
+        self._held = False
+        if self._waiting:
+            trio.lowlevel.reschedule(self._waiting.popleft())
+
+    async def _wait(self) -> None:
+        task = trio.lowlevel.current_task()
+        self._waiting.append(task)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._waiting.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
 
 
 def _is_fuse(fd: int) -> bool:

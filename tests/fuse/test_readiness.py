@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import assert_checkpoints, assert_no_checkpoints
 
 from dicomfs.fuse import readiness
@@ -48,3 +49,96 @@ def test_other_files_are_waited_for_as_ever(pipe: tuple[int, int]) -> None:
 
     with readiness.requests_at_hand():
         trio.run(wait)
+
+
+def test_the_first_lock_is_a_turn_and_no_other() -> None:
+    with readiness.requests_at_hand():
+        assert isinstance(trio.Lock(), readiness.Turn)
+        assert isinstance(trio.Lock(), trio.Lock)
+    assert isinstance(trio.Lock(), trio.Lock)
+    with readiness.requests_at_hand():
+        pass
+    assert isinstance(trio.Lock(), trio.Lock)
+
+
+def test_a_free_turn_is_taken_without_a_checkpoint() -> None:
+    async def take() -> None:
+        turn = readiness.Turn()
+        with assert_no_checkpoints():
+            for _ in range(3):
+                async with turn:
+                    pass
+
+    trio.run(take)
+
+
+def test_one_at_a_time_and_everybody_in_the_end() -> None:
+    inside: list[int] = []
+    done: list[int] = []
+
+    async def work(turn: readiness.Turn, number: int) -> None:
+        for _ in range(20):
+            async with turn:
+                inside.append(number)
+                assert inside == [number]
+                await trio.lowlevel.checkpoint()
+                inside.remove(number)
+            await trio.lowlevel.checkpoint()
+        done.append(number)
+
+    async def all_of_them() -> None:
+        turn = readiness.Turn()
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(work, turn, number)
+
+    trio.run(all_of_them)
+    assert sorted(done) == [0, 1, 2, 3, 4]
+
+
+def test_who_never_waits_lets_others_run_all_the_same() -> None:
+    """Neither a task that waits for its turn nor one that has nothing to do with it starves."""
+    told: list[str] = []
+
+    async def greedy(turn: readiness.Turn) -> None:
+        while len(told) < 2:
+            async with turn:
+                pass
+
+    async def patient(turn: readiness.Turn) -> None:
+        async with turn:
+            told.append("its turn")
+
+    async def other() -> None:
+        await trio.lowlevel.checkpoint()
+        told.append("something else")
+
+    async def all_of_them() -> None:
+        turn = readiness.Turn()
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                async with turn:
+                    nursery.start_soon(patient, turn)
+                    await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(greedy, turn)
+                nursery.start_soon(other)
+
+    trio.run(all_of_them)
+    assert sorted(told) == ["its turn", "something else"]
+
+
+def test_who_gives_up_waiting_holds_up_nobody() -> None:
+    async def wait(turn: readiness.Turn, seconds: float) -> bool:
+        with trio.move_on_after(seconds):
+            async with turn:
+                return True
+        return False
+
+    async def all_of_them() -> None:
+        turn = readiness.Turn()
+        async with turn:
+            assert not await wait(turn, 0.01)
+        with trio.fail_after(10):
+            assert await wait(turn, 10)
+
+    trio.run(all_of_them)
