@@ -71,6 +71,14 @@ class ByteCache(Generic[K, V]):
                 self._nbytes -= self._size_of(old)
                 dropped.append(old)
 
+    def drop(self, is_gone: Callable[[K], bool]) -> None:
+        """Drop the entries of which `is_gone` says so."""
+        dropped: list[V] = []
+        with self._lock:
+            for key in [key for key in self._entries if is_gone(key)]:
+                dropped.append(self._entries.pop(key))
+                self._nbytes -= self._size_of(dropped[-1])
+
     def stats(self) -> CacheStats:
         """Entries and bytes now, hits and misses so far."""
         return CacheStats(len(self._entries), self._nbytes, self._hits, self._misses)

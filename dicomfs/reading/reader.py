@@ -9,6 +9,8 @@ somebody else reads.  Knows neither names nor inodes.
 from __future__ import annotations
 
 import threading
+import weakref
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -106,12 +108,11 @@ class Reader:
         self._source = source
         self._tables = tables
         self._limits = limits
-        self._resolved: MadeOnce[VirtualFile, Resolved] = MadeOnce(
+        self._resolved: MadeOnce[int, Resolved] = MadeOnce(
             limits.resolved_bytes, lambda resolved: resolved.nbytes
         )
-        self._tiles: MadeOnce[tuple[VirtualFile, int, int], bytes] = MadeOnce(
-            limits.decoded_bytes, len
-        )
+        self._tiles: MadeOnce[tuple[int, int, int], bytes] = MadeOnce(limits.decoded_bytes, len)
+        self._gone: deque[int] = deque()  # numbers of files that are no more
         self._reads = Lanes(limits.read_deadline)
         # Looking through a file may take longer than any read may wait; it has lanes of its own.
         self._scans = Lanes(float("inf"), width=2, live=16)
@@ -141,7 +142,7 @@ class Reader:
         Raises DicomfsError, after which the buffer holds anything.  There is no checkpoint where
         the bytes are at hand.
         """
-        resolved = None if file.resolver is None else self._resolved.get(file)
+        resolved = None if file.resolver is None else self._resolved.get(file.number)
         table = file.table if resolved is None else resolved.table
         size = min(len(buffer), table.size - offset)
         if size <= 0:
@@ -185,7 +186,7 @@ class Reader:
         The deadline holds only for what others do for us: our own reads wait as long as the source
         takes, as those of any file do.
         """
-        resolved = None if file.resolver is None else self._resolved.get(file)
+        resolved = None if file.resolver is None else self._resolved.get(file.number)
         table = file.table if resolved is None else resolved.table
         size = min(len(buffer), table.size - offset)
         if size <= 0:
@@ -227,7 +228,7 @@ class Reader:
             buffer,
             self._source.read_into_nowait,
             lambda run, tile: (
-                self._tiles.get((file, run, tile))
+                self._tiles.get((file.number, run, tile))
                 or self._light_tile(file, resolved, run, tile, wait=False)
             ),
         )
@@ -284,7 +285,7 @@ class Reader:
     # ------------------------------------------------------------ resolving
 
     async def _resolve(self, file: VirtualFile, resolver: Resolver, deadline: float) -> Resolved:
-        flight = self._resolved.begin(file, partial(self._look_through, file, resolver))
+        flight = self._resolved.begin(file.number, partial(self._look_through, file, resolver))
         with trio.CancelScope(deadline=deadline):
             return await landed(flight)
         self._timeouts += 1
@@ -308,6 +309,7 @@ class Reader:
                 nursery.start_soon(scan, index)
         if errors:
             raise errors[0]
+        self._remember(file)
         job = partial(resolver.resolve, tables)
         resolved = await trio.to_thread.run_sync(job, abandon_on_cancel=True, limiter=self._workers)
         return _checked(file, resolved)
@@ -318,10 +320,22 @@ class Reader:
                 index: self._frame_table(file.objects[index], resolver, index)
                 for index in resolver.files
             }
+            self._remember(file)
             return _checked(file, resolver.resolve(tables))
 
         patience = self._limits.read_deadline
-        return self._resolved.obtain_blocking(file, look_through, patience)
+        return self._resolved.obtain_blocking(file.number, look_through, patience)
+
+    def _remember(self, file: VirtualFile) -> None:
+        """Have what is kept of a file dropped some time after nobody can ask for it any more.
+
+        Its end may come anywhere, also where a lock of a cache is held; so it is only noted.
+        """
+        gone = {self._gone.popleft() for _ in range(len(self._gone))}
+        if gone:
+            self._resolved.drop(gone.__contains__)
+            self._tiles.drop(lambda key: key[0] in gone)
+        weakref.finalize(file, self._gone.append, file.number).atexit = False
 
     def _frame_table(self, obj: SourceObject, resolver: Resolver, index: int) -> FrameTable:
         """The frame table of an object, remembered or read.  Blocks."""
@@ -383,7 +397,7 @@ class Reader:
                 paint, abandon_on_cancel=True, limiter=self._workers
             )
 
-        return self._tiles.begin((file, run, tile), make)
+        return self._tiles.begin((file.number, run, tile), make)
 
     def _tile_blocking(self, file: VirtualFile, resolved: Resolved, run: int, tile: int) -> bytes:
         def make() -> bytes:
@@ -391,7 +405,7 @@ class Reader:
             return order.paint(order.fetch(self._source), self._decoders)
 
         patience = self._limits.read_deadline
-        return self._tiles.obtain_blocking((file, run, tile), make, patience)
+        return self._tiles.obtain_blocking((file.number, run, tile), make, patience)
 
 
 class _Awaited(NamedTuple):

@@ -52,6 +52,8 @@ class MadeOnce(Generic[K, V]):
         self._made = 0
         self.get = self._kept.get
         """The value if it is at hand, otherwise None."""
+        self.drop = self._kept.drop
+        """Drop the values of keys of which a function says that they are gone."""
 
     @property
     def made(self) -> int:

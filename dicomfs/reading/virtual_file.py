@@ -6,7 +6,8 @@ Only declarations: who fills them is `dicomfs.catalog`, who reads them is `dicom
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dicomfs.dicom.steps import Steps
@@ -66,6 +67,9 @@ class Resolver(Protocol):
         """Put the frame tables in place.  Called in a worker thread.  Raises DicomfsError."""
 
 
+_numbers = count()
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class VirtualFile:
     """A file that exists as a plan only.  Two of them are equal when they are the same object.
@@ -73,11 +77,13 @@ class VirtualFile:
     table : what the header facts tell; DEFERRED where frame tables are needed
     objects : the source objects; `Kind.SOURCE` extents and `SourceRange` refer to them by number
     resolver : None where nothing is deferred and no tile has to be made
+    number : tells it from every other one of this process, those that are gone included
     """
 
     table: ExtentTable
     objects: tuple[SourceObject, ...]
     resolver: Resolver | None
+    number: int = field(default_factory=_numbers.__next__, init=False, repr=False)
 
     @property
     def size(self) -> int:

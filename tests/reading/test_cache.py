@@ -57,3 +57,12 @@ def test_what_was_asked_for_is_counted() -> None:
     cache.put(1, b"x" * 10)
     assert cache.get(1) == cache.get(1) == cache.peek(1)
     assert cache.stats() == (1, 10, 2, 1)
+
+
+def test_what_is_gone_is_dropped_and_no_longer_counted() -> None:
+    cache: ByteCache[int, bytes] = ByteCache(100, len)
+    for key in range(6):
+        cache.put(key, bytes(10))
+    cache.drop(lambda key: key % 2 == 0)
+    assert cache.stats()[:2] == (3, 30)
+    assert [key for key in range(6) if cache.peek(key)] == [1, 3, 5]

@@ -155,3 +155,18 @@ def test_deferred_bytes_without_a_resolver_are_an_error(source: MemorySource) ->
 def test_the_size_is_that_of_the_table() -> None:
     file, _ = virtual_file()
     assert file.size == 2014
+
+
+def test_nothing_is_kept_of_files_that_nobody_has_any_more(source: MemorySource) -> None:
+    """A changed source is another file; what is known of the old ones must not add up."""
+    reader = Reader(source)
+    for _ in range(5):
+        file, _ = virtual_file(nbytes=1000)
+        reader.read_into_blocking(file, 0, memoryview(bytearray(20)))
+        assert reader.stats().resolved.entries <= 2
+    kept, _ = virtual_file()
+    reader.read_into_blocking(kept, 0, memoryview(bytearray(20)))
+    del file
+    other, _ = virtual_file()
+    reader.read_into_blocking(other, 0, memoryview(bytearray(20)))
+    assert reader.stats().resolved.entries == 2
