@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Any, NoReturn, Protocol
+from weakref import WeakValueDictionary
 
 import pyfuse3
 import trio
@@ -107,6 +108,7 @@ class Operations(pyfuse3.Operations):
         self._gid = os.getgid()
         self._handles = count(1)
         self._files: dict[int, File] = {}
+        self._at_hand: WeakValueDictionary[int, VirtualFile] = WeakValueDictionary()
         self._listings: dict[int, Listing] = {}
         self._bookmarks = Bookmarks()
         self._buffers = _BufferPool()
@@ -252,10 +254,14 @@ class Operations(pyfuse3.Operations):
             raise FUSEError(errno.EISDIR)
         live = isinstance(node.holds, LiveFile)
         if not isinstance(node.holds, VirtualFile):
-            fetch = node.holds.fetch
-            content = await trio.to_thread.run_sync(
-                fetch, abandon_on_cancel=True, limiter=self._openers
-            )
+            # Some readers open a file anew for every tile, and a thread takes half a millisecond.
+            content = self._at_hand.get(inode)
+            if content is None:
+                content = await trio.to_thread.run_sync(
+                    node.holds.fetch, abandon_on_cancel=True, limiter=self._openers
+                )
+                if not live:
+                    self._at_hand[inode] = content
             node = replace(node, holds=content)
         handle = next(self._handles)
         self._files[handle] = node

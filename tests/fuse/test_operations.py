@@ -286,3 +286,31 @@ def test_what_the_log_calls_things(fixture: Fixture) -> None:
     assert operations.subject("forget", [(1, 1)]) == "/"
     fixture.tree = tree("2")
     assert operations.subject("read", handle) == "file"
+
+
+class Fetched:
+    """A content that is put together when somebody opens it; counts how often."""
+
+    size = 3
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def fetch(self) -> VirtualFile:
+        self.times += 1
+        return VirtualFile(literal_table(b"abc"), (), None)
+
+
+def test_a_file_that_is_open_is_not_put_together_again() -> None:
+    held = Fetched()
+    tree = build([Entry(("slide",), held, 0, "token")])
+    (node,) = tree.root.children.values()
+    operations = Operations(lambda: tree, Reader())
+
+    async def main() -> None:
+        first = await operations.open(node.inode, os.O_RDONLY, ANYBODY)
+        second = await operations.open(node.inode, os.O_RDONLY, ANYBODY)
+        assert held.times == 1
+        assert first.fh != second.fh
+
+    trio.run(main)
