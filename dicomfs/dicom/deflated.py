@@ -43,7 +43,7 @@ def read_deflated(
         )
         if profile is not None:
             dataset = deidentify(dataset, profile)
-        header = header_of(dataset, layout.encoding, {})
+        header = header_of(dataset, layout.encoding)
         if header.sop_class_uid not in SHOWN_SOP_CLASSES:
             return header
         element = layout.pixel_data

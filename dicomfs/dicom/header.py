@@ -7,7 +7,7 @@ neutral value here; what they mean for a slide is decided in `dicomfs.slide`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dicomfs.dicom.attributes import Attributes
 from dicomfs.dicom.dataset import DataSet, read_elements
@@ -185,18 +185,15 @@ def parse_header(data: bytes, encoding: Encoding, first_item: bytes) -> Header:
 
     Raises MalformedDicomError where the bytes cannot be followed.
     """
-    return header_of(read_elements(data, encoding), encoding, read_elements(first_item, encoding))
+    dataset = read_elements(data, encoding)
+    measures = measures_of(dataset, read_elements(first_item, encoding))
+    return replace(header_of(dataset, encoding), measures=measures)
 
 
-def header_of(dataset: DataSet, encoding: Encoding, first: DataSet) -> Header:
-    """The header that elements make; see `parse_header`.
-
-    first : the elements of the first per-frame item
-    """
+def header_of(dataset: DataSet, encoding: Encoding) -> Header:
+    """The header that elements make, where there are no per-frame items; see `parse_header`."""
     top = Attributes(dataset)
     shared = top.item("SharedFunctionalGroupsSequence")
-    own = Attributes(first)
-    spacing = top.floats("PixelSpacing")
     return Header(
         sop_class_uid=top.text("SOPClassUID"),
         sop_instance_uid=top.text("SOPInstanceUID"),
@@ -220,7 +217,7 @@ def header_of(dataset: DataSet, encoding: Encoding, first: DataSet) -> Header:
         focal_planes=max(1, top.integer("TotalPixelMatrixFocalPlanes", 1)),
         optical_paths=tuple(_optical_path(item) for item in top.items("OpticalPathSequence")),
         optical_path_count=top.integer("NumberOfOpticalPaths"),
-        measures=_measures(shared, own, spacing),
+        measures=measures_of(dataset, {}),
         shared=_position(shared),
         origin_mm=_origin(top),
         origin_z_um=top.item("TotalPixelMatrixOriginSequence").number(
@@ -296,9 +293,15 @@ def _band(item: Attributes, keyword: str) -> tuple[float, float] | None:
     return (ends[0], ends[1]) if len(ends) == 2 else None
 
 
-def _measures(shared: Attributes, own: Attributes, top: tuple[float, ...]) -> PixelMeasures:
-    """Pixel Measures of the shared groups, else of the first frame, else the top-level spacing."""
-    for groups in (shared, own):
+def measures_of(dataset: DataSet, first: DataSet) -> PixelMeasures:
+    """Pixel Measures of the shared groups, else of the first frame, else the top-level spacing.
+
+    first : the elements of the first per-frame item
+    """
+    attributes = Attributes(dataset)
+    shared = attributes.item("SharedFunctionalGroupsSequence")
+    top = attributes.floats("PixelSpacing")
+    for groups in (shared, Attributes(first)):
         item = groups.item("PixelMeasuresSequence")
         spacing = item.floats("PixelSpacing")
         if len(spacing) >= 2 and min(spacing[:2]) > 0:

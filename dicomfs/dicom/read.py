@@ -24,7 +24,7 @@ from dicomfs.dicom.elements import (
 )
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.frames import read_first_frame, read_last_frame
-from dicomfs.dicom.header import Header, header_of
+from dicomfs.dicom.header import Header, header_of, measures_of
 from dicomfs.dicom.instance import Instance, Stranger
 from dicomfs.dicom.json_model import measure_json
 from dicomfs.dicom.json_parts import json_bulk, json_ranges, with_per_frame
@@ -70,7 +70,7 @@ def read_instance(
         deidentifier = Deidentifier(dataset, profile)
         dataset = deidentifier.top()
         layout = without_own_uids(layout)
-    header = header_of(dataset, layout.encoding, {})
+    header = header_of(dataset, layout.encoding)
     if header.sop_class_uid not in SHOWN_SOP_CLASSES:
         return Stranger(header)
     if is_jpip(layout.transfer_syntax):
@@ -90,7 +90,7 @@ def read_instance(
         if deidentifier is not None:
             first = deidentifier.item(first)
             items = deidentifier.frame_items(items)
-        header = header_of(dataset, layout.encoding, first)
+        header = replace(header, measures=measures_of(dataset, first))
     whole = plain
     for span in json_ranges(layout)[len(layout.header) :]:
         whole = with_per_frame(whole, layout, (yield span))
