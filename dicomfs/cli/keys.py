@@ -13,12 +13,13 @@ import click
 
 from dicomfs.errors import UsageError
 
-_SHORTEST = 16
 _LONGEST = 64 * 1024
 
 
 def read_key(path: Path) -> bytes:
     """The bytes of a key file, all of them.  Raises UsageError with what to do instead."""
+    from dicomfs.dicom.confidentiality.pseudonyms import SHORTEST_KEY
+
     make = f"make one with: (umask 077; head -c 32 /dev/urandom > {path})"
     try:
         with path.open("rb") as file:
@@ -28,8 +29,10 @@ def read_key(path: Path) -> bytes:
         raise UsageError(f"there is no key file {path}; {make}") from None
     except OSError as error:
         raise UsageError(f"the key file {path} cannot be read: {error.strerror}") from error
-    if not _SHORTEST <= len(key) <= _LONGEST:
-        raise UsageError(f"the key file {path} has {len(key)} bytes; a key has 16 or more; {make}")
+    if not SHORTEST_KEY <= len(key) <= _LONGEST:
+        raise UsageError(
+            f"the key file {path} has {len(key)} bytes; a key has {SHORTEST_KEY} or more; {make}"
+        )
     if stat.S_ISREG(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
         click.echo(
             f"Others may read the key file {path}, and could tell with it whose slides these are;"
