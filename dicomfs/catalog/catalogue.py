@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dicomfs.source.protocol import SourceObject
+from dicomfs.source.protocol import SourceObject, printable
 
 if TYPE_CHECKING:
     from dicomfs.slide.model import Slide
@@ -42,6 +42,15 @@ class Rejection:
     code: str
     message: str
     files: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """As people and programs read it, in JSON."""
+        return {
+            "series_instance_uid": self.series_instance_uid,
+            "code": self.code,
+            "message": self.message,
+            "files": [printable(key) for key in self.files],
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import click
 from dicomfs.cli.progress import scanning
 from dicomfs.cli.showing import deidentifying_options
 from dicomfs.cli.wording import counted, on_one_line
+from dicomfs.source.protocol import printable
 
 if TYPE_CHECKING:
     from dicomfs.archive import Archive
@@ -55,15 +56,7 @@ def _document(archive: Archive) -> dict[str, Any]:
             slide.summary | {"folder": "/".join(slide.folder), "sources": _sources(slide)}
             for slide in archive.slides
         ],
-        "rejected": [
-            {
-                "series_instance_uid": one.series_instance_uid,
-                "code": one.code,
-                "message": one.message,
-                "files": [_printable(name) for name in one.files],
-            }
-            for one in catalogue.rejected
-        ],
+        "rejected": [one.document() for one in catalogue.rejected],
         "other_series": [
             {
                 "series_instance_uid": one.series_instance_uid,
@@ -78,11 +71,7 @@ def _document(archive: Archive) -> dict[str, Any]:
 
 
 def _sources(slide: SlideFiles) -> list[str]:
-    return [_printable(obj.key) for obj in slide.entry.objects]
-
-
-def _printable(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()
+    return [printable(obj.key) for obj in slide.entry.objects]
 
 
 def _print_tables(archive: Archive) -> None:
@@ -109,7 +98,7 @@ def _print_tables(archive: Archive) -> None:
                 highlight=False,
             )
     for one in catalogue.rejected:
-        where = on_one_line(_printable(one.files[0])) + (" …" if len(one.files) > 1 else "")
+        where = on_one_line(printable(one.files[0])) + (" …" if len(one.files) > 1 else "")
         console.print(f"Not shown: {where}", style="red", markup=False, highlight=False)
         console.print(
             f"    It {on_one_line(one.message)} [{one.code}].", markup=False, highlight=False

@@ -17,12 +17,12 @@ import numpy as np
 from dicomfs.dicom.codestream import Codec
 from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.steps import Steps
-from dicomfs.errors import DamagedFrameError, DicomfsError
+from dicomfs.errors import DamagedFrameError
 from dicomfs.extents import AnyRun, ExtentTableBuilder, SlotRun, TileRun
 from dicomfs.limits import Limits
 from dicomfs.reading.clean_frames import FrameCleaner, Slots
 from dicomfs.reading.painter import PicturePainter
-from dicomfs.reading.virtual_file import Resolved, SourceRange, VirtualFile
+from dicomfs.reading.virtual_file import KnownResolver, Resolved, SourceRange, VirtualFile
 from dicomfs.slide.model import Level, Slide
 from dicomfs.source.protocol import SourceObject
 from dicomfs.tiff.picture import Picture, Pictures
@@ -54,7 +54,7 @@ def jpeg_file(
         builder.tiles(SlotRun(0, slots.starts))
         table = builder.build()
         resolved = Resolved(table, cleaner, table.nbytes + cleaner.nbytes)
-        return VirtualFile(table, members, _KnownResolver(resolved))
+        return VirtualFile(table, members, KnownResolver(resolved))
     if frames is not None and _is_a_file(level) and frames.ranges(0):
         builder = ExtentTableBuilder()
         for offset, size in frames.ranges(0):
@@ -122,23 +122,3 @@ class _JpegResolver:
         builder.tiles(self.run)
         table = builder.build()
         return Resolved(table, _JpegPainter(painter), table.nbytes + painter.nbytes)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _KnownResolver:
-    """Of a file of which everything is known."""
-
-    resolved: Resolved
-
-    @property
-    def files(self) -> Sequence[int]:
-        """No frame table is needed."""
-        return ()
-
-    def frames(self, file: int) -> Steps[FrameTable]:
-        """There is none to be read."""
-        raise DicomfsError("this image needs no frame table")
-
-    def resolve(self, tables: Mapping[int, FrameTable]) -> Resolved:
-        """What was known before."""
-        return self.resolved

@@ -6,19 +6,16 @@ size, and none of its bytes is kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dicomfs.dicom.confidentiality.deidentify import deidentify
 from dicomfs.dicom.confidentiality.pseudonyms import Profile
-from dicomfs.dicom.frame_table import FrameTable
 from dicomfs.dicom.instance import Instance
 from dicomfs.dicom.json_model import instance_json
 from dicomfs.dicom.json_parts import json_bulk, json_dataset, json_ranges
-from dicomfs.dicom.steps import Steps
-from dicomfs.errors import DicomfsError
 from dicomfs.extents import AnyRun, ExtentTable, ExtentTableBuilder, TileRun
-from dicomfs.reading.virtual_file import Resolved, SourceRange, VirtualFile
+from dicomfs.reading.virtual_file import KnownResolver, Resolved, SourceRange, VirtualFile
 from dicomfs.slide.model import Slide
 from dicomfs.source.protocol import SourceObject
 
@@ -41,7 +38,7 @@ def json_file(
     instances = tuple(slide.instances[index] for index in order)
     painter = _JsonPainter(instances, tuple(uris[index] for index in order), profile)
     table = painter.table()
-    resolver = _JsonResolver(Resolved(table, painter, table.nbytes + _HELD * len(order)))
+    resolver = KnownResolver(Resolved(table, painter, table.nbytes + _HELD * len(order)))
     return VirtualFile(table, tuple(objects[index] for index in order), resolver)
 
 
@@ -83,21 +80,3 @@ class _JsonPainter:
         if self.profile is not None:
             return instance_json(deidentify(dataset, self.profile))
         return instance_json(dataset, json_bulk(layout), self.uris[run.key])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _JsonResolver:
-    resolved: Resolved
-
-    @property
-    def files(self) -> Sequence[int]:
-        """No frame table is needed."""
-        return ()
-
-    def frames(self, file: int) -> Steps[FrameTable]:
-        """There is none to be read."""
-        raise DicomfsError("the JSON of a slide needs no frame table")
-
-    def resolve(self, tables: Mapping[int, FrameTable]) -> Resolved:
-        """Everything was known before."""
-        return self.resolved

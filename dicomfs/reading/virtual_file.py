@@ -1,6 +1,7 @@
 """What a virtual file is to those who read it: a table of extents, source objects, a resolver.
 
-Only declarations: who fills them is `dicomfs.catalog`, who reads them is `dicomfs.reading.reader`.
+Declarations, and the two simplest cases.  Who fills them is `dicomfs.vfs`, who reads them is
+`dicomfs.reading.reader`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from itertools import count
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dicomfs.dicom.steps import Steps
-from dicomfs.extents import AnyRun, ExtentTable
+from dicomfs.errors import DicomfsError
+from dicomfs.extents import AnyRun, ExtentTable, literal_table
 from dicomfs.source.protocol import SourceObject
 
 if TYPE_CHECKING:
@@ -67,6 +69,26 @@ class Resolver(Protocol):
         """Put the frame tables in place.  Called in a worker thread.  Raises DicomfsError."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownResolver:
+    """The resolver of a file of which everything is known, but that has tiles to be made."""
+
+    resolved: Resolved
+
+    @property
+    def files(self) -> Sequence[int]:
+        """No frame table is needed."""
+        return ()
+
+    def frames(self, file: int) -> Steps[FrameTable]:
+        """There is none to be read."""
+        raise DicomfsError("this file needs no frame table")
+
+    def resolve(self, tables: Mapping[int, FrameTable]) -> Resolved:
+        """What was known before."""
+        return self.resolved
+
+
 _numbers = count()
 
 
@@ -89,3 +111,8 @@ class VirtualFile:
     def size(self) -> int:
         """Bytes of the file."""
         return self.table.size
+
+
+def literal_file(data: bytes) -> VirtualFile:
+    """A virtual file that is nothing but `data`."""
+    return VirtualFile(literal_table(data), (), None)

@@ -14,8 +14,7 @@ from typing import Any
 
 from dicomfs.catalog.catalogue import OtherSeries
 from dicomfs.dicom.uids import sop_class_name
-from dicomfs.extents import literal_table
-from dicomfs.reading.virtual_file import VirtualFile
+from dicomfs.reading.virtual_file import VirtualFile, literal_file
 from dicomfs.vfs.listing import ListedSlide, json_bytes
 from dicomfs.vfs.tree import Entry, Path
 
@@ -181,7 +180,7 @@ class Document:
 
     def fetch(self) -> VirtualFile:
         """The file."""
-        return VirtualFile(literal_table(json_bytes(self._make())), (), None)
+        return literal_file(json_bytes(self._make()))
 
 
 def entry_of(path: Path, mtime_ns: int, make: Callable[[], dict[str, Any]]) -> Entry:

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from dicomfs.catalog.catalogue import CataloguedSlide
-from dicomfs.extents import literal_table
 from dicomfs.limits import Limits
 from dicomfs.reading.jpeg_file import jpeg_file
 from dicomfs.reading.json_file import json_file
 from dicomfs.reading.tiff_file import tiff_file
-from dicomfs.reading.virtual_file import VirtualFile
+from dicomfs.reading.virtual_file import VirtualFile, literal_file
 from dicomfs.slide.model import Slide
 from dicomfs.slide.summary import iso_datetime, summarise
 from dicomfs.source.protocol import SourceObject
@@ -81,7 +80,7 @@ def lay_out(
     facts[name] = {"flavour": "dicom-json", "size": files[name].size}
     first_plan = next(iter(plans.values()))[1]
     summary = summarise(slide, _passes_through(slide, first_plan), facts)
-    files[f"{stem}.json"] = VirtualFile(literal_table(json_bytes(summary)), (), None)
+    files[f"{stem}.json"] = literal_file(json_bytes(summary))
     return SlideFiles(entry, folder, files, plans, summary)
 
 

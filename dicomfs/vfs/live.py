@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dicomfs.errors import DicomfsError
-from dicomfs.extents import literal_table
-from dicomfs.reading.virtual_file import VirtualFile
+from dicomfs.reading.virtual_file import VirtualFile, literal_file
 
 _UNIT = 256
 _ROOM = 384
@@ -37,4 +36,4 @@ class LiveFile:
             raise DicomfsError(
                 f"a live file has {len(data)} bytes where there is room for {self.size}"
             )
-        return VirtualFile(literal_table(data.ljust(self.size - 1) + b"\n"), (), None)
+        return literal_file(data.ljust(self.size - 1) + b"\n")

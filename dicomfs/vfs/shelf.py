@@ -18,10 +18,9 @@ from dicomfs.catalog.catalogue import Rejection
 from dicomfs.catalog.codec import RecordError
 from dicomfs.catalog.collection import Collection
 from dicomfs.catalog.store import code_digest
-from dicomfs.extents import literal_table
 from dicomfs.limits import Limits
-from dicomfs.reading.virtual_file import VirtualFile
-from dicomfs.source.protocol import Identity, SourceObject, printable
+from dicomfs.reading.virtual_file import literal_file
+from dicomfs.source.protocol import Identity, SourceObject
 from dicomfs.vfs.attributes import Attributes
 from dicomfs.vfs.folders import Folders, Held, SlidePath
 from dicomfs.vfs.listing import (
@@ -191,7 +190,7 @@ class Shelf:
 
     def _about_entries(self) -> list[Entry]:
         """What tells of the mount itself."""
-        rejected = json_bytes([_as_json(one) for one in self.rejected])
+        rejected = json_bytes([one.document() for one in self.rejected])
         self._numbers = self.status()
         if self._status is None:
             self._status = LiveFile(lambda: json_bytes(self._numbers | self.present()))
@@ -202,8 +201,7 @@ class Shelf:
 
     def _literal(self, name: str, data: bytes) -> Entry:
         digest = blake2b(data, digest_size=16).hexdigest()
-        file = VirtualFile(literal_table(data), (), None)
-        return Entry((_ABOUT, name), file, self._newest, digest)
+        return Entry((_ABOUT, name), literal_file(data), self._newest, digest)
 
 
 def _decoders() -> str:
@@ -216,12 +214,3 @@ def _decoders() -> str:
     assert found.origin is not None
     state = os.stat(found.origin)
     return f"{state.st_size} {state.st_mtime_ns}"
-
-
-def _as_json(rejection: Rejection) -> dict[str, Any]:
-    return {
-        "series_instance_uid": rejection.series_instance_uid,
-        "code": rejection.code,
-        "message": rejection.message,
-        "files": [printable(key) for key in rejection.files],
-    }
