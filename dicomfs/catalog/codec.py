@@ -8,7 +8,9 @@ mount answers sooner without.
 
     record := zlib(length of text, text, blobs)      text := JSON of nested lists
 
-Numbers, strings and tuples stand in the text; bytes and arrays are blobs, referred to by their
+Numbers, strings and tuples stand in the text; a dataclass with
+`RECURS`, of which many records have equal values, is a text of its own in it, so that sense is made
+of each text once; bytes and arrays are blobs, referred to by their
 length.  Large ones that many records have in common, such as ICC profiles, are kept apart and
 referred to by their digest.  Arrays are stored with their bytes shuffled, of integers the values
 or their differences, whichever is smaller: frame positions and lengths take a byte or two each.
@@ -40,6 +42,8 @@ _LEVEL = 1
 _ARRAY_LEVEL = 4
 _LARGEST_RECORD = 1 << 30
 _SHARED_BYTES = 1024
+_REMEMBERED = 512  # texts and values of a type whose values recur
+_SMALL_TEXT = 16 * 1024
 _DTYPES = ("int8", "uint8", "int16", "int32", "int64", "float64", "bool")
 
 
@@ -93,7 +97,7 @@ def encode(value: object, kind: Any) -> tuple[bytes, dict[bytes, bytes]]:
     """The record of a value of the declared type `kind`, and what has to be kept beside it."""
     blobs = Blobs()
     put, _ = _coder(kind)
-    text = json.dumps(put(value, blobs), separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    text = _json(put(value, blobs)).encode("ascii")
     record = zlib.compress(b"".join([struct.pack("<I", len(text)), text, *blobs]), _LEVEL)
     return record, blobs.shared
 
@@ -191,7 +195,7 @@ def _coder(kind: Any) -> tuple[_Put, _Get]:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return (lambda value, blobs: value.value), (lambda text, blobs: kind(text))
     if isinstance(kind, type) and (is_dataclass(kind) or _is_named_tuple(kind)):
-        return _record(kind)
+        return _recurring(kind) if getattr(kind, "RECURS", False) else _record(kind)
     raise TypeError(f"values of the type {kind} cannot be stored")
 
 
@@ -225,6 +229,44 @@ def _record(kind: type) -> tuple[_Put, _Get]:
         return kind(*content)
 
     return put, get
+
+
+def _recurring(kind: type) -> tuple[_Put, _Get]:
+    put_one, get_one = _record(kind)
+    texts: dict[Any, str] = {}
+    values: dict[str, Any] = {}
+
+    def put(value: Any, blobs: Blobs) -> str:
+        text = texts.get(value)
+        if text is None:
+            own = Blobs()
+            text = _json(put_one(value, own))
+            if own or own.shared:
+                raise TypeError(f"{kind} recurs and holds bytes")
+            _remember(texts, value, text, text)
+        return text
+
+    def get(content: Any, blobs: _Blobs) -> Any:
+        if type(content) is not str:
+            raise RecordError(f"a record has no {kind.__name__}")
+        value = values.get(content)
+        if value is None:
+            value = get_one(json.loads(content), _Blobs(b"", 0, lambda digest: None))
+            _remember(values, content, value, content)
+        return value
+
+    return put, get
+
+
+def _remember(memory: dict[Any, Any], key: Any, value: Any, text: str) -> None:
+    if len(text) <= _SMALL_TEXT:
+        if len(memory) >= _REMEMBERED:
+            memory.clear()
+        memory[key] = value
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=True)
 
 
 def _optional(kind: Any) -> tuple[_Put, _Get]:

@@ -8,6 +8,7 @@ nothing here decides how pixels are read.  The specimens are read by `dicomfs.di
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dicomfs.dicom.attributes import Attributes
 from dicomfs.dicom.specimen import Specimen, read_specimens
@@ -35,6 +36,8 @@ class Description:
     volume_mm : Imaged Volume Width (0048,0001) and Height (0048,0002), millimetres
     depth_um : Imaged Volume Depth (0048,0003), micrometres
     """
+
+    RECURS: ClassVar = True  # the instances of a slide have the same
 
     patient_id: str
     patient_name: str

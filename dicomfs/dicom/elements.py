@@ -10,12 +10,14 @@ values, except at the Transfer Syntax UID, which says how to go on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dicomfs.dicom.encoding import (
     ITEM,
     ITEM_DELIMITER,
     KNOWN_VRS,
     SEQUENCE_DELIMITER,
+    SHORT_VRS,
     UNDEFINED,
     ElementHeader,
     Encoding,
@@ -80,27 +82,38 @@ class Layout:
     large: tuple[LargeElement, ...] = ()
 
 
-def read_layout(object_size: int, limits: Limits) -> Steps[Layout]:
+class FileMeta(NamedTuple):
+    """What comes before the data set: at which byte that starts, its encoding and its transfer
+    syntax ("" where unknown)."""
+
+    start: int
+    encoding: Encoding
+    transfer_syntax: str
+
+
+def read_layout(object_size: int, limits: Limits, meta: FileMeta | None = None) -> Steps[Layout]:
     """Walk a DICOM object of `object_size` bytes up to its Pixel Data.
 
     A data set that is deflated as a whole has to be inflated already.
+
+    meta : what `read_file_meta` found, where that was called already
 
     Raises NotDicomError for anything that is no DICOM object, MalformedDicomError where the walk
     cannot go on, LimitExceededError where the object is larger than `limits` allow.
     """
     window = Window(object_size)
-    start, encoding, transfer_syntax = yield from _read_file_meta(window)
-    return (yield from _TopLevel(window, encoding, limits).walk(start, transfer_syntax))
+    if meta is None:
+        meta = yield from _read_file_meta(window)
+    walk = _TopLevel(window, meta.encoding, limits).walk(meta.start, meta.transfer_syntax)
+    return (yield from walk)
 
 
-def read_file_meta(object_size: int) -> Steps[tuple[int, str]]:
-    """Where the data set of an object starts, and its transfer syntax ("" where unknown)."""
-    start, _, transfer_syntax = yield from _read_file_meta(Window(object_size, 4096))
-    return start, transfer_syntax
+def read_file_meta(object_size: int) -> Steps[FileMeta]:
+    """Find the data set of an object.  Raises NotDicomError, MalformedDicomError."""
+    return (yield from _read_file_meta(Window(object_size, 4096)))
 
 
-def _read_file_meta(window: Window) -> Steps[tuple[int, Encoding, str]]:
-    """Find the data set: its offset, its encoding and its transfer syntax ("" where unknown)."""
+def _read_file_meta(window: Window) -> Steps[FileMeta]:
     head = (yield from window.take(0, min(window.object_size, 4096))) or b""
     if head[128:132] == b"DICM":
         pos = 132
@@ -123,9 +136,9 @@ def _read_file_meta(window: Window) -> Steps[tuple[int, Encoding, str]]:
             transfer_syntax = (value or b"").decode("ascii", "replace").strip(" \0")
         pos += header.size + header.length
     if transfer_syntax == TransferSyntax.DEFLATED:
-        return pos, _EXPLICIT_LE, transfer_syntax
+        return FileMeta(pos, _EXPLICIT_LE, transfer_syntax)
     first = yield from window.take(pos, min(12, window.object_size - pos))
-    return pos, _encoding_of(first or b"", transfer_syntax), transfer_syntax
+    return FileMeta(pos, _encoding_of(first or b"", transfer_syntax), transfer_syntax)
 
 
 def _plausible_start(head: bytes, object_size: int) -> bool:
@@ -150,6 +163,9 @@ def _encoding_of(first: bytes, transfer_syntax: str) -> Encoding:
 _SPANS = frozenset((PER_FRAME_GROUPS, EXTENDED_OFFSET_TABLE, EXTENDED_OFFSET_TABLE_LENGTHS))
 """Elements that are read by others, each in its own way."""
 
+_PLAIN_GROUPS = 0x5200
+"""Groups below have nothing that needs another treatment than its neighbours."""
+
 
 class _TopLevel:
     """State of the walk over the top level of one data set."""
@@ -158,6 +174,7 @@ class _TopLevel:
         self.window = window
         self.encoding = encoding
         self.limits = limits
+        self.left = limits.elements
         self.header: list[Range] = []
         self._header_end = -1
         self.header_size = 0
@@ -168,9 +185,11 @@ class _TopLevel:
     def walk(self, start: int, transfer_syntax: str) -> Steps[Layout]:
         pos = start
         pixel_data = None
-        for _ in range(self.limits.elements):
+        while self.left:
+            pos = self._pass_short(pos)
             if pos >= self.window.object_size:
                 break
+            self.left -= 1
             header = _header_at_hand(self.window, self.encoding, pos)
             if header is None:
                 header = yield from _read_header(self.window, self.encoding, pos)
@@ -196,6 +215,27 @@ class _TopLevel:
             self.frame_items,
             tuple(self.large),
         )
+
+    def _pass_short(self, pos: int) -> int:
+        """Pass the elements like most, for as long as their headers are at hand: in one go, for a
+        data set has hundreds of them.  Returns where the first other one starts."""
+        if self.encoding.implicit_vr:
+            return pos
+        short, data = self.encoding.short_header, self.window.data
+        base, size = self.window.base, self.window.object_size
+        at, last = pos - base, len(data) - 12
+        left = self.left
+        while 0 <= at <= last and left > 1:
+            group, _, vr, length = short(data, at)
+            if vr not in SHORT_VRS or group >= _PLAIN_GROUPS or base + at + 8 + length > size:
+                break
+            at += 8 + length
+            left -= 1
+        self.left = left
+        end = base + at
+        if end > pos:
+            self._keep(pos, end)
+        return end
 
     def _pass_element(self, pos: int, header: ElementHeader) -> Steps[int]:
         """Note where the element lies; returns where the next one starts."""

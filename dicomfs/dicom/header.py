@@ -8,11 +8,15 @@ neutral value here; what they mean for a slide is decided in `dicomfs.slide`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import ClassVar
 
 from dicomfs.dicom.attributes import Attributes
-from dicomfs.dicom.dataset import DataSet, read_elements
+from dicomfs.dicom.dataset import DataSet, Element, read_elements
 from dicomfs.dicom.description import Description, read_description
 from dicomfs.dicom.encoding import Encoding
+
+_SMALL = 64 * 1024  # bytes of what is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Light:
     light_pass_nm, image_pass_nm : Filter Pass-Through Wavelength (0022,0001), (0022,0003)
     light_band_nm, image_band_nm : both ends of the Filter Pass Band (0022,0002), (0022,0004)
     """
+
+    RECURS: ClassVar = True  # all slides of a scanner have the same
 
     methods: tuple[str, ...] = ()
     colour: str = ""
@@ -215,7 +221,7 @@ def header_of(dataset: DataSet, encoding: Encoding) -> Header:
         total_rows=top.integer("TotalPixelMatrixRows"),
         dimension_organization=top.text("DimensionOrganizationType").upper(),
         focal_planes=max(1, top.integer("TotalPixelMatrixFocalPlanes", 1)),
-        optical_paths=tuple(_optical_path(item) for item in top.items("OpticalPathSequence")),
+        optical_paths=_optical_paths(top),
         optical_path_count=top.integer("NumberOfOpticalPaths"),
         measures=measures_of(dataset, {}),
         shared=_position(shared),
@@ -260,6 +266,26 @@ def _absent(top: Attributes) -> tuple[str, ...]:
     if top.integer("SamplesPerPixel", 1) > 1 and not top.binary("PlanarConfiguration"):
         absent.append("PlanarConfiguration")
     return tuple(absent)
+
+
+def _optical_paths(top: Attributes) -> tuple[OpticalPath, ...]:
+    element = top.element("OpticalPathSequence")
+    if element is None:
+        return ()
+    if len(element.value) <= _SMALL:
+        return _remembered_paths(element, tuple(top.encodings))
+    return _read_paths(element, top.encodings)
+
+
+@lru_cache(maxsize=64)
+def _remembered_paths(element: Element, encodings: tuple[str, ...]) -> tuple[OpticalPath, ...]:
+    """The same for all instances of a slide, and for most slides of a scanner."""
+    return _read_paths(element, list(encodings))
+
+
+def _read_paths(element: Element, encodings: list[str]) -> tuple[OpticalPath, ...]:
+    holder = Attributes({0x00480105: element}, encodings)
+    return tuple(map(_optical_path, holder.items("OpticalPathSequence")))
 
 
 def _optical_path(item: Attributes) -> OpticalPath:

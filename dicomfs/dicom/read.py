@@ -56,11 +56,10 @@ def read_instance(
     Raises NotDicomError for what is no DICOM object, DeflatedDataSetError for a slide that has to
     be inflated first, and other DicomErrors for one that cannot be read.
     """
-    if not inflated:
-        start, transfer_syntax = yield from read_file_meta(object_size)
-        if transfer_syntax == TransferSyntax.DEFLATED:
-            return Stranger((yield from read_deflated(object_size, start, limits, profile)))
-    layout = yield from read_layout(object_size, limits)
+    meta = yield from read_file_meta(object_size)
+    if not inflated and meta.transfer_syntax == TransferSyntax.DEFLATED:
+        return Stranger((yield from read_deflated(object_size, meta.start, limits, profile)))
+    layout = yield from read_layout(object_size, limits, meta)
     parts = []
     for span in layout.header:
         parts.append((yield span))

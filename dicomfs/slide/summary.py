@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date, time
+from functools import lru_cache
 from typing import Any
 
 from dicomfs.dicom.specimen import PreparationStep, Specimen
@@ -198,6 +199,7 @@ def _mpp(level: Level) -> list[float] | None:
     return [_rounded(level.spacing_mm[1] * 1000), _rounded(level.spacing_mm[0] * 1000)]
 
 
+@lru_cache(maxsize=1024)  # the instances of a study have the same ones
 def iso_datetime(value: str) -> str | None:
     """A DICOM DT value (PS3.5 6.2) as ISO 8601, as precise as it is; None where it is no moment."""
     found = re.match(

@@ -112,11 +112,16 @@ class Directory:
     children: tuple[Directory, ...] = ()
 
 
+# The slides of a scanner have the same few numbers in their directories.
+
+
+@lru_cache(maxsize=4096)
 def shorts(code: int, *values: int) -> Field:
     """A field of SHORT values."""
     return Field(code, Type.SHORT, len(values), struct.pack(f"<{len(values)}H", *values))
 
 
+@lru_cache(maxsize=4096)
 def longs(code: int, *values: int) -> Field:
     """A field of LONG values."""
     return Field(code, Type.LONG, len(values), struct.pack(f"<{len(values)}I", *values))
@@ -128,13 +133,14 @@ def text(code: int, value: str) -> Field:
     return Field(code, Type.ASCII, len(data), data)
 
 
+@lru_cache(maxsize=1024)
 def rationals(code: int, *values: float) -> Field:
     """A field of RATIONAL values, as near to the numbers as 32 bits above and below allow."""
     parts = [part for value in values for part in _nearest(value)]
     return Field(code, Type.RATIONAL, len(values), struct.pack(f"<{len(parts)}I", *parts))
 
 
-@lru_cache(maxsize=1024)  # slides of one scanner have the same few
+@lru_cache(maxsize=1024)
 def _nearest(value: float) -> tuple[int, int]:
     limit = 2**32 - 1
     bound = max(1, min(limit, int(limit / value))) if value > 1 else limit

@@ -134,7 +134,7 @@ def _properties(slide: Slide) -> list[str]:
         ("Title", about.label_text),
         ("ICC Profile", profile_name(slide.icc_profile) if slide.icc_profile else ""),
     ]
-    return [f"{key} = {_plain(value)}" for key, value in found if _plain(value)]
+    return [f"{key} = {plain}" for key, value in found if (plain := _plain(value))]
 
 
 def _plain(value: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -124,3 +124,23 @@ def test_a_frame_table_that_leaves_its_object_is_an_error(changes: dict[str, Any
     wrong = table(10, **changes)
     with pytest.raises(RecordError):
         frames_of(record_of_frames(wrong), table(10).span_end)
+
+
+def test_what_recurs_is_the_same_value_again(written: WrittenSeries) -> None:
+    data = written(CASES[0]).paths[0].read_bytes()
+    record, shared = encode(run_on_bytes(read_instance(len(data)), data), Instance)
+    one, other = (instance_of(record, shared.get, len(data)) for _ in range(2))
+    assert one.header.description is other.header.description
+    assert one.header is not other.header
+
+
+def test_what_recurs_holds_no_bytes() -> None:
+    with pytest.raises(TypeError, match="holds bytes"):
+        encode(_Wrong(b"0123456789abcdef0123456789"), _Wrong)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wrong:
+    RECURS: ClassVar = True
+
+    content: bytes

@@ -63,7 +63,7 @@ def is_dicom(path: Path) -> bool:
 
 def plain(data: bytes) -> bytes:
     """The bytes of a file with its data set inflated."""
-    start, transfer_syntax = run_on_bytes(read_file_meta(len(data)), data)
+    start, _, transfer_syntax = run_on_bytes(read_file_meta(len(data)), data)
     if transfer_syntax != DEFLATED:
         return data
     return front(EXPLICIT) + zlib.decompress(data[start:], wbits=-15)
