@@ -173,7 +173,14 @@ class Archive:
 
     def _make_follower(self, watched: Path | None = None, rescan: float | None = None) -> Follower:
         shelf = self._shelf
-        return Follower(shelf.collection, self._tell, shelf.verify, watched=watched, rescan=rescan)
+        return Follower(
+            shelf.collection,
+            self._tell,
+            shelf.verify,
+            watched=watched,
+            rescan=rescan,
+            at_rest=_get_ready_to_open,
+        )
 
     def observe(self, gauges: Callable[[], dict[str, Any]]) -> None:
         """From now on have `.dicomfs/status.json` say also what `gauges` gives."""
@@ -323,6 +330,11 @@ class ArchiveFile(io.RawIOBase):
                 view = view[: max(page_end, len(view) // 2 // PAGE * PAGE)]
         self._position += done
         return done
+
+
+def _get_ready_to_open() -> None:
+    """Import now what the first slide that is opened would have to wait for."""
+    import dicomfs.vfs.layout  # noqa: F401
 
 
 @contextlib.contextmanager

@@ -42,6 +42,7 @@ class Follower:
         the thread that follows
     watched : the directory of the source where changes are to be noticed by themselves
     rescan : seconds between two looks at all of the source, None for none
+    at_rest : called once by the thread that follows, when it has seen all of the source
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Follower:
         watched: Path | None = None,
         rescan: float | None = None,
         quiet: float = QUIET,
+        at_rest: Callable[[], None] = lambda: None,
     ) -> None:
         self.scanned = threading.Event()
         """Set when all of the source has been looked at once, or cannot be."""
@@ -63,6 +65,7 @@ class Follower:
         self._watched = watched
         self._rescan = rescan
         self._quiet = quiet
+        self._at_rest = at_rest
         self._stop = threading.Event()
         self._watch: Watch | None = None
         self._thread: threading.Thread | None = None
@@ -103,6 +106,7 @@ class Follower:
             # Not earlier: putting the watches in place holds up all threads.
             if self._watched is not None and not self._stop.is_set():
                 self._watch = Watch(self._watched, names=self._collection.profile is None)
+            self._at_rest()
             self._go_on(self._watch)
         except Exception as error:
             log.exception("changes of the source are no longer noticed")

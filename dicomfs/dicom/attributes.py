@@ -1,7 +1,7 @@
 """Lenient access to the attributes of a data set.
 
-pydicom knows the dictionary and decodes character sets; the values are read here, because real
-slides carry values that break their VR (PS3.5 6.2) and a broken date must not hide a slide.
+`dicomfs.dicom.dictionary` knows the tags and the character sets; the values are read here, because
+real slides carry values that break their VR (PS3.5 6.2) and a broken date must not hide a slide.
 Every accessor answers "nothing" for what is absent or cannot be read, and never raises.
 """
 
@@ -14,9 +14,7 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 
-from pydicom import charset
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-
+from dicomfs.dicom import dictionary
 from dicomfs.dicom.dataset import DataSet, Element, read_items
 from dicomfs.errors import MalformedDicomError
 
@@ -134,7 +132,7 @@ def decode_text(value: bytes, encodings: list[str], vr: str) -> str:
         delimiters = _PN_DELIMITERS if vr == "PN" else _TEXT_DELIMITERS
         # pydicom warns of what is put up with. The filters are the process's: one at a time.
         with _QUIET, warnings.catch_warnings(action="ignore"):
-            return charset.decode_bytes(value, encodings, delimiters)
+            return dictionary.decode_escaped(value, encodings, delimiters)
     except (LookupError, UnicodeError, ValueError):
         return value.decode("latin-1")
 
@@ -144,7 +142,8 @@ def encodings_of(dataset: DataSet) -> list[str]:
     try:
         element = dataset.get(_tag("SpecificCharacterSet"))
         text = element.value.decode("ascii", "replace").strip(" \0") if element is not None else ""
-        known = [charset.python_encoding[name.strip(" \0")] for name in text.split("\\")]
+        sets = dictionary.character_sets()
+        known = [sets[name.strip(" \0")] for name in text.split("\\")]
     except Exception:  # whatever pydicom trips over
         # Undeclared or unknown: UTF-8 where it is valid, Latin-1 where not.
         return ["utf8"]
@@ -153,7 +152,7 @@ def encodings_of(dataset: DataSet) -> list[str]:
 
 @cache
 def _tag(keyword: str) -> int:
-    tag = tag_for_keyword(keyword)
+    tag = dictionary.tag_of(keyword)
     if tag is None:
         raise ValueError(f"the dictionary has no {keyword}")
     return tag
@@ -161,4 +160,4 @@ def _tag(keyword: str) -> int:
 
 @cache
 def _dictionary_vr(keyword: str) -> str:
-    return dictionary_VR(_tag(keyword)).split(" ")[0]
+    return dictionary.vr_of(_tag(keyword)).split(" ")[0]

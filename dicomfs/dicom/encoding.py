@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from pydicom.datadict import dictionary_VR
+from dicomfs.dicom import dictionary
 
 UNDEFINED: Final = 0xFFFFFFFF
 ITEM: Final = 0xFFFEE000
@@ -103,7 +103,4 @@ def _implicit_vr(tag: int) -> bytes:
         return b"UL"
     if tag >> 16 & 1 and 0x10 <= tag & 0xFFFF <= 0xFF:
         return b"LO"  # a private creator, PS3.5 7.8.1
-    try:
-        return dictionary_VR(tag)[:2].encode("ascii")
-    except KeyError:
-        return b"UN"
+    return dictionary.vr_of(tag)[:2].encode("ascii") or b"UN"

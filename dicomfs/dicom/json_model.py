@@ -19,8 +19,8 @@ from json.encoder import encode_basestring as quoted
 from typing import NamedTuple
 
 import numpy as np
-from pydicom.datadict import dictionary_VR
 
+from dicomfs.dicom import dictionary
 from dicomfs.dicom.attributes import decode_text, encodings_of
 from dicomfs.dicom.dataset import DataSet, Element, read_items
 from dicomfs.dicom.encoding import KNOWN_VRS
@@ -254,10 +254,7 @@ def _values(tag: int, vr: str, values: list[str]) -> str:
 @lru_cache(maxsize=1024)
 def _undecided_vr(tag: int, signed: bool) -> str:
     """The VR of an element for which the dictionary names several, PS3.5 A.1; else ""."""
-    try:
-        named = dictionary_VR(tag)
-    except KeyError:
-        return ""
+    named = dictionary.vr_of(tag)
     if " or " not in named:
         return ""
     if "OW" in named:

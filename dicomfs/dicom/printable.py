@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
-
+from dicomfs.dicom import dictionary
 from dicomfs.dicom.attributes import Attributes
 from dicomfs.dicom.dataset import DataSet
 
@@ -38,5 +37,5 @@ def _keyword(tag: int) -> str:
     """The keyword of an element, "" for private ones, group lengths and repeating groups."""
     if tag & 0xFFFF == 0 or tag >> 16 & 1:
         return ""
-    keyword = keyword_for_tag(tag)
-    return keyword if tag_for_keyword(keyword) == tag else ""
+    keyword = dictionary.keyword_of(tag)
+    return keyword if dictionary.tag_of(keyword) == tag else ""

@@ -16,9 +16,7 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 
-from pydicom import charset
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
-
+from dicomfs.dicom import dictionary
 from dicomfs.dicom.attributes import decode_text, encodings_of
 from dicomfs.dicom.confidentiality import times
 from dicomfs.dicom.confidentiality.pseudonyms import (
@@ -210,7 +208,11 @@ class Deidentifier:
     def _element(self, tag: int, element: Element, depth: int) -> Element | None:
         vr = _vr_of(tag, element)
         action = action_of(tag)
-        if tag < 0x00080000 or not tag & 0xFFFF or (action is None and not dictionary_has_tag(tag)):
+        if (
+            tag < 0x00080000
+            or not tag & 0xFFFF
+            or (action is None and not dictionary.is_known(tag))
+        ):
             return None
         keep = False
         if self._profile.retain_device_identity and tag in device_identity():
@@ -265,7 +267,7 @@ class Deidentifier:
             known = [part if part in IMAGE_TYPES else "OTHER" for part in _stripped(parts)]
             return self._written(element, vr, "\\".join(known))
         if tag == CHARACTER_SET:
-            known_sets = all(part in charset.python_encoding for part in _stripped(parts))
+            known_sets = all(part in dictionary.character_sets() for part in _stripped(parts))
             return Element(vr, element.value if known_sets else b"", element.encoding)
         if vr in _NUMBER_TEXT_VRS:
             fine = all(NUMBER.fullmatch(part) for part in parts)
@@ -316,7 +318,7 @@ class Deidentifier:
             vr = _vr_of(tag, element)
             if vr not in _DATE_VRS or tag in done or tag >> 16 in UNSHIFTED_GROUPS:
                 continue
-            if action_of(tag) is None and not dictionary_has_tag(tag):
+            if action_of(tag) is None and not dictionary.is_known(tag):
                 continue
             values = self._text(element, vr).split("\\")
             if vr == "DT":
@@ -378,25 +380,17 @@ class Deidentifier:
 def _vr_of(tag: int, element: Element) -> str:
     if element.vr in _VRS:
         return element.vr
-    return _dictionary_vr(tag)
-
-
-@lru_cache(maxsize=4096)
-def _dictionary_vr(tag: int) -> str:
-    try:
-        return dictionary_VR(tag)[:2]
-    except KeyError:
-        return "UN"
+    return dictionary.vr_of(tag)[:2] or "UN"
 
 
 @lru_cache(maxsize=1024)
 def _partner(tag: int) -> int:
     """The time that goes with a date, and the other way round; 0 where there is none."""
-    keyword = keyword_for_tag(tag)
-    date = _dictionary_vr(tag) == "DA"
+    keyword = dictionary.keyword_of(tag)
+    date = dictionary.vr_of(tag) == "DA"
     other = keyword.replace(*("Date", "Time") if date else ("Time", "Date"))
-    partner = tag_for_keyword(other) or 0
-    return partner if _dictionary_vr(partner) == ("TM" if date else "DA") else 0
+    partner = dictionary.tag_of(other) or 0
+    return partner if dictionary.vr_of(partner) == ("TM" if date else "DA") else 0
 
 
 @lru_cache(maxsize=4096)
