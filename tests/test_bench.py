@@ -67,4 +67,5 @@ def test_quick_run_of_one_section(tmp_path: Path) -> None:
 def test_unknown_section_is_refused() -> None:
     done = run("reed")
     assert done.returncode == 2
-    assert "'reed' is none of read, tiles, open, convert, scan, remount, growth" in done.stderr
+    sections = "read, tiles, open, convert, scan, remount, hang, growth"
+    assert f"'reed' is none of {sections}" in done.stderr

@@ -27,6 +27,7 @@ SECTIONS: Final = {
     "convert": "benchmarks.converting",
     "scan": "benchmarks.scanning",
     "remount": "benchmarks.remounting",
+    "hang": "benchmarks.hanging",
     "growth": "benchmarks.growth",
 }
 
