@@ -95,13 +95,10 @@ class Archive:
     def load(
         cls,
         source: Path,
+        options: LayoutOptions = LayoutOptions(),  # noqa: B008 - frozen
         *,
-        flavours: Sequence[str] = (),
-        decode: bool = False,
-        blank_damaged: bool = False,
         exclude: Path | None = None,
         index: Path | None = None,
-        deidentify: Profile | None = None,
         progress: Progress | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Archive:
@@ -110,16 +107,7 @@ class Archive:
         exclude : a directory below it that is left out
         progress : is told how many files were looked at, and of how many
         """
-        archive = cls.remembered(
-            source,
-            flavours=flavours,
-            decode=decode,
-            blank_damaged=blank_damaged,
-            exclude=exclude,
-            index=index,
-            deidentify=deidentify,
-            limits=limits,
-        )
+        archive = cls.remembered(source, options, exclude=exclude, index=index, limits=limits)
         try:
             archive._make_follower().catch_up(progress)
         except BaseException:
@@ -131,21 +119,18 @@ class Archive:
     def remembered(
         cls,
         source: Path,
+        options: LayoutOptions = LayoutOptions(),  # noqa: B008 - frozen
         *,
-        flavours: Sequence[str] = (),
-        decode: bool = False,
-        blank_damaged: bool = False,
         exclude: Path | None = None,
         index: Path | None = None,
-        deidentify: Profile | None = None,
         limits: Limits = DEFAULT_LIMITS,
     ) -> Archive:
         """What the index remembers of a directory, before that was looked at; see `follow`."""
+        profile = options.profile
         place = Place(source, cache_directory() / "inflated")
-        local = local_source(source, place.cache, limits, deidentify, exclude=exclude)
-        opened = open_index_of(source, index, deidentify)
-        collection = Collection(local, opened, limits, place, deidentify)
-        options = LayoutOptions(tuple(flavours), decode, blank_damaged, deidentify)
+        local = local_source(source, place.cache, limits, profile, exclude=exclude)
+        opened = open_index_of(source, index, profile)
+        collection = Collection(local, opened, limits, place, profile)
         about = {"version": __version__, "source": local.name}
         shelf = Shelf(collection, options, limits, about)
         archive = cls(local, opened, place, shelf, limits)
@@ -377,11 +362,5 @@ def open_archive(
         raise UsageError(f"unknown flavour {', '.join(unknown)}; there are svs, ome and tiff")
     if deidentify is not None and len(deidentify.key) < SHORTEST_KEY:
         raise UsageError(f"a key has at least {SHORTEST_KEY} bytes")
-    return Archive.load(
-        Path(path),
-        flavours=flavours,
-        decode=decode,
-        blank_damaged=blank_damaged,
-        index=None if index is None else Path(index),
-        deidentify=deidentify,
-    )
+    options = LayoutOptions(tuple(flavours), decode, blank_damaged, deidentify)
+    return Archive.load(Path(path), options, index=None if index is None else Path(index))

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import click
 
 from dicomfs.cli.progress import copying, scanning
-from dicomfs.cli.showing import Showing, showing_options
+from dicomfs.cli.showing import showing_options
 from dicomfs.cli.wording import counted
 from dicomfs.errors import DamagedFrameError, UsageError
 
 if TYPE_CHECKING:
     from dicomfs.archive import Archive
     from dicomfs.vfs.layout import SlideFiles
+    from dicomfs.vfs.options import LayoutOptions
 
 _CHUNK = 4 * 1024 * 1024
 
@@ -43,7 +44,7 @@ def export(
     dest: Path,
     series: tuple[str, ...],
     overwrite: bool,
-    showing: Showing,
+    showing: LayoutOptions,
 ) -> None:
     """Copy the virtual files of the slides below SOURCE to the directory DEST, as real files.
 
@@ -53,7 +54,7 @@ def export(
     from dicomfs.archive import Archive
 
     with scanning() as progress:
-        archive = Archive.load(source, **showing.keywords(), exclude=dest, progress=progress)
+        archive = Archive.load(source, showing, exclude=dest, progress=progress)
     with archive:
         slides = _chosen(archive, series)
         wanted = [("/".join((*slide.folder, name)), name) for slide in slides

@@ -33,13 +33,15 @@ def index(
     looked at.
     """
     from dicomfs.archive import Archive
+    from dicomfs.vfs.options import LayoutOptions
 
     if profile is not None and not profile.lasting:
         raise UsageError("an index of pseudonyms is of use with their key only: give --key")
 
     begun = time.monotonic()
     with scanning(lines=as_json) as progress:
-        archive = Archive.load(source, index=index, deidentify=profile, progress=progress)
+        options = LayoutOptions(profile=profile)
+        archive = Archive.load(source, options, index=index, progress=progress)
     with archive:
         status = archive.status
         path = archive.index.path

@@ -34,9 +34,10 @@ def inspect(ctx: click.Context, source: Path, as_json: bool, profile: Profile | 
     What would not be shown is listed with the reason. The exit code is 1 where no slide was found.
     """
     from dicomfs.archive import Archive
+    from dicomfs.vfs.options import LayoutOptions
 
     with scanning() as progress:
-        archive = Archive.load(source, deidentify=profile, progress=progress)
+        archive = Archive.load(source, LayoutOptions(profile=profile), progress=progress)
     with archive:
         if as_json:
             click.echo(json.dumps(_document(archive), ensure_ascii=False, indent=2))

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,11 +19,14 @@ from dicomfs.cli import logs
 from dicomfs.cli.daemon import in_background
 from dicomfs.cli.options import TakesWords
 from dicomfs.cli.progress import scanning
-from dicomfs.cli.showing import Showing, index_option, showing_options
+from dicomfs.cli.showing import index_option, showing_options
 from dicomfs.errors import MountError
 from dicomfs.fuse import prerequisites
 from dicomfs.fuse.mountpoint import check_source, prepare_mountpoint
 from dicomfs.limits import DEFAULT_LIMITS
+
+if TYPE_CHECKING:
+    from dicomfs.vfs.options import LayoutOptions
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +140,7 @@ def mount(
     watch: bool,
     rescan: float | None,
     read_deadline: float,
-    showing: Showing,
+    showing: LayoutOptions,
     verbose: int,
     quiet: bool,
     silent: bool = False,
@@ -180,7 +184,7 @@ def mount(
 
         def leave_terminal() -> None:
             logs.log_to(lasting)
-            shown = "a source without identities" if showing.deidentify else resolved
+            shown = "a source without identities" if showing.profile else resolved
             log.info("%s is shown at %s by process %d", shown, place, os.getpid())
             ready()
 
@@ -228,7 +232,7 @@ def _prefer_requests() -> None:
 def _show(
     source: Path,
     mountpoint: Path,
-    showing: Showing,
+    showing: LayoutOptions,
     attaching: _Attaching,
     following: _Following,
     ready: Callable[[], None],
@@ -238,7 +242,7 @@ def _show(
 
     archive = Archive.remembered(
         source,
-        **showing.keywords(),
+        showing,
         exclude=mountpoint,
         index=following.index,
         limits=replace(DEFAULT_LIMITS, read_deadline=following.read_deadline),
@@ -260,7 +264,7 @@ def _show(
             lambda: archive.tree,
             archive.reader,
             mountpoint,
-            os.fspath(source) if showing.deidentify is None else "dicomfs",
+            os.fspath(source) if showing.profile is None else "dicomfs",
             allow_other=attaching.allow_other,
             options=("auto_unmount",) if attaching.auto_unmount else (),
             ready=ready,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,31 +16,6 @@ if TYPE_CHECKING:
     from dicomfs.dicom.confidentiality.pseudonyms import Profile
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Showing:
-    """How slides are to be shown.
-
-    flavours : kinds of TIFF, empty for the one that fits each slide
-    decode : store all tiles decoded
-    blank_damaged : show missing frames blank instead of failing
-    deidentify : how to de-identify them; None for not at all
-    """
-
-    flavours: tuple[str, ...] = ()
-    decode: bool = False
-    blank_damaged: bool = False
-    deidentify: Profile | None = None
-
-    def keywords(self) -> dict[str, Any]:
-        """As `dicomfs.archive.Archive.load` takes them."""
-        return {
-            "flavours": self.flavours,
-            "decode": self.decode,
-            "blank_damaged": self.blank_damaged,
-            "deidentify": self.deidentify,
-        }
 
 
 def showing_options(command: Callable[..., R]) -> Callable[..., R]:
@@ -80,7 +54,9 @@ def showing_options(command: Callable[..., R]) -> Callable[..., R]:
         profile: Profile | None,
         **kwargs: Any,
     ) -> R:
-        showing = Showing(flavours, tiles == "decoded", damaged == "blank", profile)
+        from dicomfs.vfs.options import LayoutOptions
+
+        showing = LayoutOptions(flavours, tiles == "decoded", damaged == "blank", profile)
         return command(*args, showing=showing, **kwargs)
 
     return with_showing

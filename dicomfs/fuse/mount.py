@@ -24,12 +24,13 @@ import trio
 
 from dicomfs.errors import DicomfsError, MountError
 from dicomfs.fuse.changes import Deliver, Messenger
-from dicomfs.fuse.mount_table import mount_at
 from dicomfs.fuse.operations import ContentReader, Operations
 from dicomfs.fuse.process import ATTRIBUTE, Process
 from dicomfs.fuse.readiness import requests_at_hand
 from dicomfs.fuse.tuning import tune
-from dicomfs.fuse.unmount import KIND, unmount
+from dicomfs.fuse.unmount import unmount
+from dicomfs.source.mount_table import mount_at
+from dicomfs.source.own_mounts import KIND
 from dicomfs.vfs.tree import Tree
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,9 @@ import shlex
 from pathlib import Path
 
 from dicomfs.errors import MountError
-from dicomfs.fuse.mount_table import mount_at
-from dicomfs.fuse.unmount import KIND, locate, unmount
+from dicomfs.fuse.unmount import locate, unmount
+from dicomfs.source.mount_table import mount_at
+from dicomfs.source.own_mounts import KIND
 
 log = logging.getLogger(__name__)
 

@@ -16,12 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dicomfs.errors import MountError
-from dicomfs.fuse.mount_table import mount_at
 from dicomfs.fuse.prerequisites import fusermount
 from dicomfs.fuse.process import ATTRIBUTE, Process
-
-KIND = "fuse.dicomfs"
-"""The type of our mounts in the table of mounts."""
+from dicomfs.source.mount_table import mount_at
+from dicomfs.source.own_mounts import KIND
 
 _ANSWER_SECONDS = 2.0
 _END_SECONDS = 10.0

@@ -7,38 +7,26 @@ that has to answer.  Reads the table of mounts, which asks no file system anythi
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from pathlib import Path
+
+from dicomfs.source.mount_table import Mount, mounts
 
 KIND = "fuse.dicomfs"
-
-_TABLE = Path("/proc/self/mountinfo")
-_ESCAPE = re.compile(r"\\([0-7]{3})")
+"""What the table of mounts has as the type of ours."""
 
 
 def is_ours(device: int) -> bool:
     """Whether the file system with this number (st_dev) is a mount of dicomfs."""
-    return any(number == device for number, _ in _ours())
+    return any(os.makedev(*mount.device) == device for mount in _ours())
 
 
 def ours_below(root: str) -> bool:
     """Whether a mount of dicomfs lies below a directory (absolute path without links)."""
     prefix = root.rstrip("/") + "/"
-    return any(place.startswith(prefix) for _, place in _ours())
+    return any(mount.mountpoint.startswith(prefix) for mount in _ours())
 
 
-def _ours() -> Iterator[tuple[int, str]]:
-    """Number and mountpoint of each mount of dicomfs; nothing where there is no such table."""
+def _ours() -> list[Mount]:
     try:
-        lines = _TABLE.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        # 36 35 98:0 /root /mountpoint rw,noatime master:1 - ext3 /dev/root rw,errors=continue
-        fields, _, rest = line.partition(" - ")
-        if rest.split(" ")[0] == KIND:
-            device, _, place = fields.split(" ")[2:5]
-            major, minor = map(int, device.split(":"))
-            raw = _ESCAPE.sub(lambda match: chr(int(match[1], 8)), place)
-            yield os.makedev(major, minor), raw
+        return [mount for mount in mounts() if mount.kind == KIND]
+    except OSError:  # a system without such a table
+        return []

@@ -11,12 +11,12 @@ hundred times a warm `preadv`; no cheaper way is safe.
 from __future__ import annotations
 
 import os
-import re
 from typing import Final
+
+from dicomfs.source.mount_table import mounts
 
 _NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
-_MOUNT = re.compile(r"\S+ \S+ (\d+):(\d+) .* - (\S+) ")
 
 
 def inline_flags(fd: int, device: int) -> int | None:
@@ -39,11 +39,6 @@ def inline_flags(fd: int, device: int) -> int | None:
 def file_system_type(device: int) -> str | None:
     """The type of the mounted file system with this number (st_dev), None where it isn't known."""
     try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
-            for line in mounts:
-                found = _MOUNT.match(line)
-                if found and os.makedev(int(found[1]), int(found[2])) == device:
-                    return found[3]
-    except OSError:
+        return next((m.kind for m in mounts() if os.makedev(*m.device) == device), None)
+    except OSError:  # a system without such a table
         return None
-    return None

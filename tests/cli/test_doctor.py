@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from dicomfs.cli import main, surroundings, trial
 from dicomfs.fuse import prerequisites, system, tuning
-from dicomfs.fuse.mount_table import mounts
 from dicomfs.fuse.system import Finding, State
+from dicomfs.source.mount_table import mounts
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from pydicom import Dataset
 
 import dicomfs
 from dicomfs.archive import Archive
+from dicomfs.vfs.options import LayoutOptions
 from tests.conftest import WrittenSeries
 from tests.deidentify.planting import WORD, write_planted
 from tests.deidentify.test_sentinel import in_index, traces
@@ -71,7 +72,7 @@ def wait_for(archive: Archive, slides: int) -> None:
 def test_a_source_is_followed_under_sealed_names(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    archive = Archive.remembered(source, index=tmp_path / "index", deidentify=PROFILE)
+    archive = Archive.remembered(source, LayoutOptions(profile=PROFILE), index=tmp_path / "index")
     with archive:
         follower = archive.follow()
         assert follower.scanned.wait(60)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicomfs.fuse.mount_table import mount_at
 from dicomfs.fuse.process import ATTRIBUTE, Process
 from dicomfs.fuse.unmount import unmount
+from dicomfs.source.mount_table import mount_at
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "tests.fuse.mount_fixture"]

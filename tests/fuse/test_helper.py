@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from dicomfs.fuse.mount_table import mount_at
+from dicomfs.source.mount_table import mount_at
 from tests.fuse.archive_fixture import SLIDE, expected
 from tests.fuse.mounted import (
     COMMAND,

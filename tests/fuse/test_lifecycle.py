@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from dicomfs.fuse import tuning
-from dicomfs.fuse.mount_table import mount_at
 from dicomfs.fuse.process import Process
+from dicomfs.source.mount_table import mount_at
 from tests.fuse.archive_fixture import SLIDE, STALLED, STUCK, expected
 from tests.fuse.mounted import (
     COMMAND,

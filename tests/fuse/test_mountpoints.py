@@ -13,11 +13,11 @@ import pytest
 from dicomfs.cli.mount import mount as mount_command
 from dicomfs.errors import MountError
 from dicomfs.fuse import prerequisites
-from dicomfs.fuse.mount_table import Mount, mount_at, mounts, parse
 from dicomfs.fuse.mountpoint import check_source, prepare_mountpoint
 from dicomfs.fuse.process import Process
 from dicomfs.fuse.tuning import tune
 from dicomfs.fuse.unmount import holders, locate
+from dicomfs.source.mount_table import Mount, mount_at, mounts, parse
 from tests.fuse.mounted import Mounted, daemon, run
 
 # ---------------------------------------------------------------- source and mountpoint

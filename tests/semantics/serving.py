@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from dicomfs.fuse.mount_table import mount_at
 from dicomfs.fuse.process import Process
+from dicomfs.source.mount_table import mount_at
 from tests.conftest import WrittenSeries
 from tests.fuse.mounted import PATIENCE, ROOT, environment, process_of, sweep, wait_for
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dicomfs.fuse.mount_table import mount_at
+from dicomfs.source.mount_table import mount_at
 from tests.conftest import WrittenSeries
 from tests.semantics.serving import Serving, copy, serving
 
