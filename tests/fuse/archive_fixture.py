@@ -169,7 +169,7 @@ class Archive:
         self._folder = Path(source.name)
 
     @classmethod
-    def remembered(cls, source: Path, *, exclude: Path, **options: Any) -> Archive:
+    def remembered(cls, source: Path, *options: Any, exclude: Path, **others: Any) -> Archive:
         return cls(LocalDirectory(source, exclude=exclude))
 
     def follow(

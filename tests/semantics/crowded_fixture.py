@@ -35,8 +35,8 @@ def _crowded() -> type:
         """Shows nothing but very many files."""
 
         @classmethod
-        def remembered(cls, source: Path, *, exclude: Path, **options: Any) -> Archive:
-            archive = super().remembered(source, exclude=exclude, **options)
+        def remembered(cls, source: Path, *options: Any, exclude: Path, **others: Any) -> Archive:
+            archive = super().remembered(source, *options, exclude=exclude, **others)
             content = VirtualFile(literal_table(b"content"), (), None)
             archive.tree = build(
                 Entry((f"{number % FOLDERS:03d}", f"{number:06d}"), content, 10**18, "")
