@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import shlex
@@ -19,6 +18,7 @@ from dicomfs.cli import logs
 from dicomfs.cli.daemon import in_background
 from dicomfs.cli.options import TakesWords
 from dicomfs.cli.progress import scanning
+from dicomfs.cli.serving import get_ready_to_serve
 from dicomfs.cli.showing import index_option, showing_options
 from dicomfs.errors import MountError
 from dicomfs.fuse import prerequisites
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from dicomfs.vfs.options import LayoutOptions
 
 log = logging.getLogger(__name__)
-
-_SWITCH_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,16 +217,6 @@ def _log_file(
         return logging.NullHandler()
 
 
-def _prefer_requests() -> None:
-    """Have the process, which serves a mount from now on, not stop for long for anything else."""
-    # What was remembered stays. To go through all of it for garbage takes a tenth of a second at
-    # every hundredth folder that somebody looks into.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-    # Whoever looks for changes lets go of the interpreter sooner than after 5 ms.
-    sys.setswitchinterval(_SWITCH_SECONDS)
-
-
 def _show(
     source: Path,
     mountpoint: Path,
@@ -247,7 +235,7 @@ def _show(
         index=following.index,
         limits=replace(DEFAULT_LIMITS, read_deadline=following.read_deadline),
     )
-    _prefer_requests()
+    get_ready_to_serve()
     with contextlib.closing(archive), scanning() as progress:
 
         def complete() -> None:

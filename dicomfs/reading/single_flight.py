@@ -143,13 +143,22 @@ class MadeOnce(Generic[K, V]):
             del self._flights[key]
             # That a source did not answer in time says nothing of the next time.
             if isinstance(error, Exception) and not isinstance(error, SourceTimeoutError):
+                self._forget_failures()
                 self._failures[key] = self._clock() + REMEMBERED, error
                 self._failures.move_to_end(key)
-                if len(self._failures) > _MOST_FAILURES:
-                    self._failures.popitem(last=False)
         if not isinstance(error, Exception):
             error = SourceError("the read was interrupted")
         flight.set_exception(error)
+
+    def _forget_failures(self) -> None:
+        """Drop those that are over: errors hold the frames that they came through, and what was
+        read there.  To be called with the lock, before one is added; the oldest come first."""
+        now = self._clock()
+        while self._failures:
+            until, _ = next(iter(self._failures.values()))
+            if until > now and len(self._failures) < _MOST_FAILURES:
+                return
+            self._failures.popitem(last=False)
 
 
 async def landed(flight: Future[V]) -> V:

@@ -191,6 +191,22 @@ def test_the_memory_of_failures_is_bounded() -> None:
     assert len(values._failures) == 256
 
 
+def test_failures_that_are_over_are_forgotten() -> None:
+    clock = Clock()
+    values: MadeOnce[int, bytes] = MadeOnce(1000, len, clock)
+
+    def make() -> bytes:
+        raise DicomfsError("damaged")
+
+    for key in range(10):
+        with pytest.raises(DicomfsError):
+            values.obtain_blocking(key, make, 1)
+    clock.now = REMEMBERED
+    with pytest.raises(DicomfsError):
+        values.obtain_blocking(10, make, 1)
+    assert list(values._failures) == [10]
+
+
 def test_an_error_does_not_grow_with_every_raise() -> None:
     values = of_bytes()
     error = DicomfsError("damaged")

@@ -1,0 +1,32 @@
+"""Settings of the process that serves a mount from now on.
+
+They are the process's, not the mount's: whoever uses dicomfs as a library keeps their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import sys
+
+_SWITCH_SECONDS = 0.0005
+
+_M_ARENA_MAX = -8  # malloc.h of glibc
+
+
+def get_ready_to_serve() -> None:
+    """Have the process not stop for long for anything but requests, nor grow with its threads.
+
+    To be called before it has threads.
+    """
+    # What was remembered stays. To go through all of it for garbage takes a tenth of a second at
+    # every hundredth folder that somebody looks into.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    # Whoever looks for changes lets go of the interpreter sooner than after 5 ms.
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    # glibc gives each thread a heap of its own, and what one has freed is of no use to another:
+    # under an hour of reads and changes these grew by 12 MiB an hour without holding anything more.
+    with contextlib.suppress(OSError, AttributeError):  # a C library that knows nothing of it
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
