@@ -28,7 +28,7 @@ from dicomfs.source.protocol import Identity, SourceObject
 from dicomfs.version import __version__
 
 if TYPE_CHECKING:
-    # What is in a record is imported when one is read: it brings pydicom.
+    # What is in a record is imported when one is read: it brings numpy.
     from dicomfs.dicom.frame_table import FrameTable
     from dicomfs.dicom.instance import Instance
 
