@@ -30,6 +30,10 @@ class _Entry(NamedTuple):
     identity: Identity | None  # None: a folder
 
 
+_Seen = dict[int, set[int]]
+"""The folders that were listed: by file system (st_dev), their inode numbers."""
+
+
 def identity_of(state: os.stat_result) -> Identity:
     """The identity of a file with this status."""
     return Identity(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
@@ -48,7 +52,7 @@ def list_files(
     Raises SourceError where the root itself cannot be listed: an empty answer would say that all
     its files are gone.
     """
-    seen: set[tuple[int, int]] = set()
+    seen: _Seen = {}
     try:
         if below:
             stack = [iter(_one(root, below, exclude))]
@@ -84,20 +88,18 @@ def _one(root: str, key: str, exclude: str | None) -> list[_Entry]:
     return [_Entry(key, identity_of(state))] if stat.S_ISREG(state.st_mode) else []
 
 
-def _folder(
-    root: str, key: str, exclude: str | None, seen: set[tuple[int, int]], report: Report
-) -> list[_Entry]:
+def _folder(root: str, key: str, exclude: str | None, seen: _Seen, report: Report) -> list[_Entry]:
     """What one folder holds; nothing if it was seen before, as bind mounts can make loops, nor if
     it is a mount of dicomfs."""
     fd = open_folder(root, key)
     try:
         state = os.fstat(fd)
-        if (state.st_dev, state.st_ino) in seen:
+        if state.st_ino in seen.get(state.st_dev, ()):
             return []
-        if key and state.st_dev not in {device for device, _ in seen} and is_ours(state.st_dev):
+        if key and state.st_dev not in seen and is_ours(state.st_dev):
             report(Problem(key, f"{printable(key)} is a mount of dicomfs: not looked into"))
             return []
-        seen.add((state.st_dev, state.st_ino))
+        seen.setdefault(state.st_dev, set()).add(state.st_ino)
         with os.scandir(fd) as scan:
             items = sorted(scan, key=lambda item: item.name)
         prefix = f"{key}/" if key else ""
