@@ -79,14 +79,19 @@ def _all_of_very_many(plan: Plan) -> Iterator[Row]:
     index = memory / "index.sqlite3"
     expected = write_catalogue(source, index, plan.listed_series, 1)
     with dicomfs_mount(source, memory=memory, more=("--index", os.fspath(index))) as mount:
-        begun = time.perf_counter()
-        found = _walk(mount.point)
-        rate = found / (time.perf_counter() - begun)
+        rates = []
+        for _ in range(2):
+            begun = time.perf_counter()
+            found = _walk(mount.point)
+            rates.append(found / (time.perf_counter() - begun))
         size = _resident_bytes(mount)
     if found < expected:
         raise RuntimeError(f"{found} of {expected} entries are shown")
     what = f"{plan.listed_series:,} series, "
-    yield _row(f"{what}readdir and stat of all", "entries/s", [rate], _LISTED_EACH_SECOND, "more")
+    # At first the folders are made, and the mount compares its source with the index.
+    for when, rate in zip(("first", "second"), rates, strict=True):
+        each = f"{what}readdir and stat of all, {when} time"
+        yield _row(each, "entries/s", [rate], _LISTED_EACH_SECOND, "more")
     yield _row(f"{what}memory", "bytes", [size], _MEMORY_OF_MANY, "less")
 
 
