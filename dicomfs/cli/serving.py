@@ -27,6 +27,6 @@ def get_ready_to_serve() -> None:
     # Whoever looks for changes lets go of the interpreter sooner than after 5 ms.
     sys.setswitchinterval(_SWITCH_SECONDS)
     # glibc gives each thread a heap of its own, and what one has freed is of no use to another:
-    # under an hour of reads and changes these grew by 12 MiB an hour without holding anything more.
+    # after an hour of reads and changes 115 MiB were in use with them, after 40 minutes 96 without.
     with contextlib.suppress(OSError, AttributeError):  # a C library that knows nothing of it
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
