@@ -8,12 +8,12 @@ mount answers sooner without.
 
     record := zlib(length of text, text, blobs)      text := JSON of nested lists
 
-Numbers, strings and tuples stand in the text; a dataclass with
-`RECURS`, of which many records have equal values, is a text of its own in it, so that sense is made
-of each text once; bytes and arrays are blobs, referred to by their
-length.  Large ones that many records have in common, such as ICC profiles, are kept apart and
-referred to by their digest.  Arrays are stored with their bytes shuffled, of integers the values
-or their differences, whichever is smaller: frame positions and lengths take a byte or two each.
+Numbers, strings and tuples stand in the text; a dataclass with `RECURS`, of which many records have
+equal values, is a text of its own in it, so that sense is made of each text once.  Bytes and arrays
+are blobs, referred to by their length.  Large ones that many records have in common, such as ICC
+profiles, are kept apart and referred to by their digest.  Arrays are stored with their bytes
+shuffled, of integers the values or their differences, whichever is smaller: frame positions and
+lengths take a byte or two each.
 """
 
 from __future__ import annotations

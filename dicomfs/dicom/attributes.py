@@ -11,8 +11,9 @@ import math
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from typing import TypeVar
 
 from dicomfs.dicom import dictionary
 from dicomfs.dicom.dataset import DataSet, Element, read_items
@@ -21,6 +22,11 @@ from dicomfs.errors import MalformedDicomError
 _PN_DELIMITERS = {0x5E, 0x3D, 0x5C}  # where an escape sequence is reset, PS3.5 6.1.2.5.3
 _TEXT_DELIMITERS = {0x09, 0x0A, 0x0C, 0x0D, 0x5C}
 _QUIET = threading.Lock()
+_COMMON = 64  # values of a sequence that are remembered
+_SMALL = 64 * 1024  # bytes of a sequence whose value is remembered
+
+T = TypeVar("T")
+
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}
 
 
@@ -122,6 +128,34 @@ class Attributes:
         """Code Meanings of all items of a code sequence that have one."""
         found = (item.text("CodeMeaning") for item in self.items(keyword))
         return tuple(meaning for meaning in found if meaning)
+
+
+def read_once(
+    keyword: str, read: Callable[[Iterator[Attributes]], T]
+) -> Callable[[Attributes], T | None]:
+    """Reads a sequence that many instances have in common: equal bytes are made sense of once.
+
+    read : makes a value of the items, which nobody changes
+
+    What is returned gives None where the sequence is absent.
+    """
+
+    def of(element: Element, encodings: list[str]) -> T:
+        return read(Attributes({_tag(keyword): element}, encodings).items(keyword))
+
+    @lru_cache(maxsize=_COMMON)
+    def remembered(element: Element, encodings: tuple[str, ...]) -> T:
+        return of(element, list(encodings))
+
+    def from_top(top: Attributes) -> T | None:
+        element = top.element(keyword)
+        if element is None:
+            return None
+        if len(element.value) <= _SMALL:
+            return remembered(element, tuple(top.encodings))
+        return of(element, top.encodings)
+
+    return from_top
 
 
 def decode_text(value: bytes, encodings: list[str], vr: str) -> str:

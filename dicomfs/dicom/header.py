@@ -8,15 +8,12 @@ neutral value here; what they mean for a slide is decided in `dicomfs.slide`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import ClassVar
 
-from dicomfs.dicom.attributes import Attributes
-from dicomfs.dicom.dataset import DataSet, Element, read_elements
+from dicomfs.dicom.attributes import Attributes, read_once
+from dicomfs.dicom.dataset import DataSet, read_elements
 from dicomfs.dicom.description import Description, read_description
 from dicomfs.dicom.encoding import Encoding
-
-_SMALL = 64 * 1024  # bytes of what is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,23 +266,7 @@ def _absent(top: Attributes) -> tuple[str, ...]:
 
 
 def _optical_paths(top: Attributes) -> tuple[OpticalPath, ...]:
-    element = top.element("OpticalPathSequence")
-    if element is None:
-        return ()
-    if len(element.value) <= _SMALL:
-        return _remembered_paths(element, tuple(top.encodings))
-    return _read_paths(element, top.encodings)
-
-
-@lru_cache(maxsize=64)
-def _remembered_paths(element: Element, encodings: tuple[str, ...]) -> tuple[OpticalPath, ...]:
-    """The same for all instances of a slide, and for most slides of a scanner."""
-    return _read_paths(element, list(encodings))
-
-
-def _read_paths(element: Element, encodings: list[str]) -> tuple[OpticalPath, ...]:
-    holder = Attributes({0x00480105: element}, encodings)
-    return tuple(map(_optical_path, holder.items("OpticalPathSequence")))
+    return _read_paths(top) or ()
 
 
 def _optical_path(item: Attributes) -> OpticalPath:
@@ -312,6 +293,9 @@ def _optical_path(item: Attributes) -> OpticalPath:
             image_band_nm=_band(item, "ImagePathFilterPassBand"),
         ),
     )
+
+
+_read_paths = read_once("OpticalPathSequence", lambda items: tuple(map(_optical_path, items)))
 
 
 def _band(item: Attributes, keyword: str) -> tuple[float, float] | None:

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import islice
 
-from dicomfs.dicom.attributes import Attributes
-from dicomfs.dicom.dataset import Element
+from dicomfs.dicom.attributes import Attributes, read_once
 
 _MOST = 100  # specimens of a slide, steps of a specimen, items of a step
-_SMALL = 64 * 1024  # bytes of what is remembered
 
 Code = tuple[str, str]
 """Code Value and Coding Scheme Designator."""
@@ -87,27 +84,10 @@ _LETTERS = {"L": "Left", "R": "Right", "B": "Right and left", "U": "Unpaired"}
 
 def read_specimens(top: Attributes) -> tuple[Specimen, ...]:
     """The specimens of a data set."""
-    element = top.element("SpecimenDescriptionSequence")
-    if element is None:
-        return ()
-    if len(element.value) <= _SMALL:
-        found = _remembered(element, tuple(top.encodings))
-    else:
-        found = _read(element, top.encodings)
+    found = _read(top) or ()
     if len(found) != 1 or (found[0].anatomy and found[0].laterality):
         return found
     return (_completed(found[0], top),)
-
-
-@lru_cache(maxsize=64)
-def _remembered(element: Element, encodings: tuple[str, ...]) -> tuple[Specimen, ...]:
-    """The same for all instances of a slide."""
-    return _read(element, list(encodings))
-
-
-def _read(element: Element, encodings: list[str]) -> tuple[Specimen, ...]:
-    holder = Attributes({0x00400560: element}, encodings)
-    return tuple(map(_specimen, islice(holder.items("SpecimenDescriptionSequence"), _MOST)))
 
 
 def _completed(specimen: Specimen, top: Attributes) -> Specimen:
@@ -144,6 +124,11 @@ def _specimen(item: Attributes) -> Specimen:
         embedding=_substances(steps, _EMBEDDING),
         steps=tuple(map(_step, steps)),
     )
+
+
+_read = read_once(
+    "SpecimenDescriptionSequence", lambda items: tuple(map(_specimen, islice(items, _MOST)))
+)
 
 
 def _is_staining(step: Sequence[Attributes]) -> bool:
