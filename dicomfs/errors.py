@@ -8,6 +8,7 @@ This module knows nothing of the rest of the program.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from enum import Enum
 
 
@@ -109,3 +110,29 @@ class DamagedFrameError(DicomfsError):
     """A frame of a slide that otherwise opens is missing or cannot be decoded."""
 
     fault = Fault.SOURCE
+
+
+def let_go_of_frames(error: BaseException) -> None:
+    """Have an error, and those it came from, no longer hold the frames that they came through.
+
+    Frames hold what was read there, and an error that comes out of a thread of trio is held by its
+    frames in turn: without this it stays in memory, with all of that, until somebody looks for
+    garbage.  To be called when it has been told of, by whoever does not raise it again.
+    """
+    for one in _chain(error):
+        one.__traceback__ = None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, those in its group, and those that it came from, each once."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        waiting += (one.__cause__, one.__context__)
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+        yield one

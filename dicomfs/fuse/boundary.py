@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 import pyfuse3
 
-from dicomfs.errors import DicomfsError, Fault
+from dicomfs.errors import DicomfsError, Fault, let_go_of_frames
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,9 @@ def _guard(operation: str, handler: Callable[..., Awaitable[Any]]) -> Callable[.
         except pyfuse3.FUSEError:
             raise
         except Exception as error:
-            raise pyfuse3.FUSEError(_translate(self, operation, args, error)) from None
+            code = _translate(self, operation, args, error)
+            let_go_of_frames(error)
+        raise pyfuse3.FUSEError(code)
 
     return answer
 

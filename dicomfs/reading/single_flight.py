@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from dicomfs.errors import DicomfsError, SourceError, SourceTimeoutError
+from dicomfs.errors import DicomfsError, SourceError, SourceTimeoutError, let_go_of_frames
 from dicomfs.reading.cache import ByteCache, CacheStats
 
 K = TypeVar("K", bound=Hashable)
@@ -108,6 +108,9 @@ class MadeOnce(Generic[K, V]):
             self._crash(key, flight, error)
             if not isinstance(error, Exception):
                 raise
+            if isinstance(error, DicomfsError):
+                # It is remembered; whoever waits raises it anew.
+                let_go_of_frames(error)
         else:
             self._land(key, flight, value)
 

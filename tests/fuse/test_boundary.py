@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import inspect
 import logging
+import weakref
 
 import pyfuse3
 import pytest
@@ -73,6 +75,37 @@ def test_what_the_main_loop_gets(error: Exception | None, code: int) -> None:
 def test_what_is_meant_to_end_the_main_loop(error: BaseException) -> None:
     with pytest.raises(type(error)):
         answer(error)
+
+
+class Held:
+    """Stands for what was read on the way to an error."""
+
+
+def test_what_was_read_on_the_way_to_an_error_is_let_go() -> None:
+    held: list[weakref.ref[Held]] = []
+
+    def fail() -> None:
+        here = Held()
+        held.append(weakref.ref(here))
+        try:
+            raise OSError(errno.EIO, "the medium")
+        except OSError as error:
+            raise SourceChangedError("changed") from error
+
+    @guarded
+    class Opening(Handlers):
+        async def open(self) -> None:
+            async with trio.open_nursery():
+                await trio.to_thread.run_sync(fail)
+
+    gc.disable()  # memory must not depend on when somebody looks for garbage
+    try:
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            trio.run(Opening().open)
+        assert caught.value.errno == errno.ESTALE
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_cancellation_passes() -> None:

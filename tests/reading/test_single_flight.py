@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -22,6 +24,10 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class Held:
+    """Stands for what was read on the way to an error."""
 
 
 def of_bytes(clock: Clock | None = None) -> MadeOnce[str, bytes]:
@@ -217,6 +223,33 @@ def test_an_error_does_not_grow_with_every_raise() -> None:
     while traceback is not None:
         depth, traceback = depth + 1, traceback.tb_next
     assert depth < 10
+
+
+def test_a_failure_that_is_remembered_holds_nothing_that_was_read() -> None:
+    values = of_bytes()
+    held: list[weakref.ref[Held]] = []
+
+    def read() -> bytes:
+        here = Held()
+        held.append(weakref.ref(here))
+        raise DicomfsError("damaged")
+
+    async def make() -> bytes:
+        return await trio.to_thread.run_sync(read)
+
+    async def run() -> None:
+        values.begin("key", make)
+        while not values._failures:
+            await trio.sleep(0.001)
+        await trio.testing.wait_all_tasks_blocked()
+        assert list(values._failures) == ["key"]
+        assert held[0]() is None
+
+    gc.disable()  # memory must not depend on when somebody looks for garbage
+    try:
+        trio.run(run)
+    finally:
+        gc.enable()
 
 
 def test_those_who_wait_for_an_interrupted_thread_get_an_error() -> None:
