@@ -105,7 +105,11 @@ class Follower:
             self._first(progress)
             # Not earlier: putting the watches in place holds up all threads.
             if self._watched is not None and not self._stop.is_set():
-                self._watch = Watch(self._watched, names=self._collection.profile is None)
+                self._watch = Watch(
+                    self._watched,
+                    contained=self._is_contained(),
+                    names=self._collection.profile is None,
+                )
             self._at_rest()
             self._go_on(self._watch)
         except Exception as error:
@@ -126,6 +130,11 @@ class Follower:
             self.failure = error
             log.error("%s", error)
         self.scanned.set()
+
+    def _is_contained(self) -> bool:
+        """Whether all of the source was listed, and whoever follows its links stays in it."""
+        problems = self._collection.source.problems
+        return self.failure is None and not any(problem.leads_out for problem in problems)
 
     def _go_on(self, watch: Watch | None) -> None:
         every = self._rescan

@@ -24,11 +24,14 @@ _MANY = 2000  # changed keys at once for which a look at everything is quicker
 class Watch:
     """Watches a directory from its making on, in a thread of its own."""
 
-    def __init__(self, root: Path, *, names: bool = True) -> None:
+    def __init__(self, root: Path, *, contained: bool = True, names: bool = True) -> None:
         """Begin to watch.
 
+        contained : whether it is known that no link to a folder leads out of the directory; where
+            one may, nothing is watched, as watchfiles follows all links
         names : whether names of folders may stand in messages
         """
+        self._contained = contained
         self._names = names
         self.failed = False
         """Whether changes are no longer noticed."""
@@ -59,8 +62,8 @@ class Watch:
             if ours_below(self._root):
                 # Watches are put in place while no other thread runs: nobody could answer.
                 raise OSError("a mount of dicomfs lies in it")
-            if _leads_outside(self._root):
-                raise OSError("links to folders lead out of it, and would be followed")
+            if not self._contained:
+                raise OSError("links to folders may lead out of it, and would be followed")
             began = False
             for changes in watch(
                 self._root,
@@ -92,13 +95,3 @@ class Watch:
         """The key of a path; "" where it could be any."""
         key = os.path.relpath(path, self._root)
         return "" if key == "." or "\ufffd" in key else key  # not UTF-8: the name is lost
-
-
-def _leads_outside(root: str) -> bool:
-    """Whether a link to a folder below `root` leads out of it: watchfiles follows all links."""
-    for folder, names, _ in os.walk(root):
-        for name in names:
-            path = os.path.join(folder, name)
-            if os.path.islink(path) and not f"{os.path.realpath(path)}/".startswith(f"{root}/"):
-                return True
-    return False

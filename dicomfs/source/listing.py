@@ -69,7 +69,8 @@ def list_files(
         elif entry.identity is not None:
             yield SourceObject(entry.key, entry.identity)
         elif len(stack) > DEEPEST:
-            report(Problem(entry.key, f"{printable(entry.key)} lies too deep: not looked into"))
+            message = f"{printable(entry.key)} lies too deep: not looked into"
+            report(Problem(entry.key, message, leads_out=True))
         else:
             try:
                 stack.append(iter(_folder(root, entry.key, exclude, seen, report)))
@@ -117,7 +118,7 @@ def _entry(
         return None
     try:
         if item.is_symlink():
-            _judge_link(root, key, report)
+            _judge_link(root, key, item, report)
         elif item.is_dir(follow_symlinks=False):
             return _Entry(key, None)
         elif item.is_file(follow_symlinks=False):
@@ -129,10 +130,11 @@ def _entry(
     return None
 
 
-def _judge_link(root: str, key: str, report: Report) -> None:
+def _judge_link(root: str, key: str, item: os.DirEntry[str], report: Report) -> None:
     target = os.path.realpath(os.path.join(root, key))
     if target != root and not target.startswith(root.rstrip("/") + "/"):
-        report(Problem(key, f"{printable(key)} is a link that leaves the source: not followed"))
+        message = f"{printable(key)} is a link that leaves the source: not followed"
+        report(Problem(key, message, leads_out=item.is_dir()))
 
 
 def _report(report: Report, key: str, error: OSError) -> None:

@@ -53,10 +53,15 @@ class SourceObject:
 
 
 class Problem(NamedTuple):
-    """Something below the root that could not be listed; `message` is a sentence for a person."""
+    """Something below the root that could not be listed.
+
+    message : a sentence for a person
+    leads_out : whether whoever follows links, or looks deeper, may leave the root here
+    """
 
     key: str
     message: str
+    leads_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,8 +102,8 @@ class SealedDirectory:
     def problems(self) -> tuple[Problem, ...]:
         """What could not be listed."""
         return tuple(
-            Problem(self._seal.seal(key), self._without_names(message, key))
-            for key, message in self._inner.problems
+            Problem(self._seal.seal(key), self._without_names(message, key), leads_out)
+            for key, message, leads_out in self._inner.problems
         )
 
     def key(self, path: str) -> str:

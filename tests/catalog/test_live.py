@@ -163,6 +163,24 @@ def test_a_source_that_goes_away_is_a_failure(tmp_path: Path) -> None:
     archive.close()
 
 
+@pytest.mark.parametrize("outside", ["folder", "file"])
+def test_a_source_whose_links_would_be_followed_is_not_watched(
+    outside: str, source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    (source / "link").symlink_to(tmp_path / outside)
+    with followed(source, tmp_path) as archive:
+        assert len(tiffs(archive)) == 1
+        if outside == "folder":
+            wait_for(lambda: "links to folders may lead out of it" in caplog.text)
+        else:
+            before = archive.status["files"]
+            shutil.copytree(source / "first", source / "again")
+            wait_for(lambda: archive.status["files"] == 2 * before)
+            assert "cannot be watched" not in caplog.text
+
+
 def test_what_is_remembered_is_shown_before_it_is_looked_at(source: Path, tmp_path: Path) -> None:
     with followed(source, tmp_path, watch=False) as archive:
         (name,) = tiffs(archive)

@@ -55,6 +55,7 @@ def test_links_that_leave_the_source_are_reported_and_not_followed(tmp_path: Pat
     assert keys(source) == ["a.dcm"]
     assert [problem.key for problem in source.problems] == ["file.dcm", "folder", "up"]
     assert all("leaves the source" in problem.message for problem in source.problems)
+    assert [problem.leads_out for problem in source.problems] == [False, True, True]
 
 
 def test_links_inside_the_source_lead_to_nothing_new_and_loops_end(tmp_path: Path) -> None:
@@ -135,6 +136,7 @@ def test_a_folder_that_cannot_be_read_is_reported_and_hides_no_other(
     assert keys(source) == ["a/1", "z/3"]
     [problem] = source.problems
     assert problem.key == "locked"
+    assert not problem.leads_out
     assert problem.message == "locked may not be read by this user"
     monkeypatch.setattr(listing, "open_folder", real)
     assert keys(source) == ["a/1", "locked/2", "z/3"]
@@ -178,6 +180,7 @@ def test_folders_are_followed_to_a_depth_that_no_source_needs(tmp_path: Path) ->
     assert keys(source) == ["d/" * DEEPEST + "a.dcm", "e/c.dcm"]
     [problem] = source.problems
     assert problem.key == "/".join("d" * (DEEPEST + 1))
+    assert problem.leads_out  # for all that is known
 
 
 def test_a_root_that_is_no_directory_is_refused(tmp_path: Path) -> None:
