@@ -1,4 +1,4 @@
-"""Mounts to be measured, of dicomfs and of bindfs, with the same kernel settings for both.
+"""Mounts to be measured, of dicomfs and of its peers, with the same kernel settings for all.
 
 The one job: start a file system as a program of its own, wait until it answers, and take it away
 again whatever happens. Knows nothing of what is read from it.
@@ -18,6 +18,11 @@ from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 DICOMFS: Final = (sys.executable, "-m", "dicomfs")
+
+PLAIN: Final = "pyfuse3, doing nothing else"
+"""What `plain_mount` is called where something is compared with it."""
+
+_PLAIN_PROGRAM: Final = Path(__file__).with_name("plain_filesystem.py")
 
 _START_SECONDS: Final = 120.0
 _END_SECONDS: Final = 10.0
@@ -71,10 +76,23 @@ def bindfs_mount(source: Path, like: Mount) -> Iterator[Mount]:
     """Mount a folder with bindfs, read-only, with the read-ahead and queues of another mount."""
     command = ["bindfs", "-f", "-r", "--no-allow-other", os.fspath(source)]
     with _mounted(command) as mount:
-        for ours, theirs in zip(_settings(like.point), _settings(mount.point), strict=True):
-            with contextlib.suppress(OSError):
-                theirs.write_text(ours.read_text())
+        _set_like(mount, like)
         yield mount
+
+
+@contextlib.contextmanager
+def plain_mount(source: Path, like: Mount | None = None) -> Iterator[Mount]:
+    """Mount a folder with the least file system that pyfuse3 allows for; settings as of another."""
+    with _mounted([sys.executable, os.fspath(_PLAIN_PROGRAM), os.fspath(source)]) as mount:
+        if like is not None:
+            _set_like(mount, like)
+        yield mount
+
+
+def _set_like(mount: Mount, other: Mount) -> None:
+    for ours, theirs in zip(_settings(other.point), _settings(mount.point), strict=True):
+        with contextlib.suppress(OSError):
+            theirs.write_text(ours.read_text())
 
 
 def read_ahead_kib(mount: Mount) -> int:

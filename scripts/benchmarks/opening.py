@@ -5,6 +5,7 @@ where they can, the DICOM files. Sources and copies lie in the page cache throug
 run in this process, but for the command of libvips.
 """
 
+import contextlib
 import importlib.util
 import os
 import random
@@ -12,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,16 @@ from typing import Final
 import tifffile
 
 from benchmarks.comparison import compare, compared
-from benchmarks.mounts import DICOMFS, dicomfs_mount, drop_pages, environment
+from benchmarks.mounts import (
+    DICOMFS,
+    PLAIN,
+    Mount,
+    bindfs_mount,
+    dicomfs_mount,
+    drop_pages,
+    environment,
+    plain_mount,
+)
 from benchmarks.plan import Plan
 from benchmarks.report import Row
 from benchmarks.slides import WrittenSlide, in_page_cache, write_slide
@@ -61,8 +71,19 @@ def measure(plan: Plan) -> Iterator[Row]:
             for ending in (".svs", ".tif")
         }
         if with_openslide:
-            yield from _regions(plan, *pairs[".svs"], slide)
+            with _mounted_copies(copies, mount) as mounts:
+                yield from _regions(plan, *pairs[".svs"], slide, mounts)
         yield from _whole_level(plan, pairs, slide)
+
+
+@contextlib.contextmanager
+def _mounted_copies(copies: Path, like: Mount) -> Iterator[dict[str, Path]]:
+    """The copies as other mounts show them: by the name for people, the folders."""
+    with contextlib.ExitStack() as mounts:
+        found = {PLAIN: mounts.enter_context(plain_mount(copies, like)).point}
+        if shutil.which("bindfs"):
+            found["bindfs"] = mounts.enter_context(bindfs_mount(copies, like)).point
+        yield found
 
 
 def _first_tiles(plan: Plan, slide: WrittenSlide, what: str) -> Iterator[Row]:
@@ -106,8 +127,13 @@ def _places(dimensions: tuple[int, int], count: int, seed: int) -> list[tuple[in
     return [(places.randrange(width), places.randrange(height)) for _ in range(count)]
 
 
-def _regions(plan: Plan, virtual: Path, copy: Path, slide: WrittenSlide) -> Iterator[Row]:
-    """Random regions of the largest level."""
+def _regions(
+    plan: Plan, virtual: Path, copy: Path, slide: WrittenSlide, mounts: Mapping[str, Path]
+) -> Iterator[Row]:
+    """Random regions of the largest level.
+
+    mounts: folders of other mounts that show the folder of the copy
+    """
     import openslide
 
     def rate(path: Path, seed: int) -> float:
@@ -137,6 +163,27 @@ def _regions(plan: Plan, virtual: Path, copy: Path, slide: WrittenSlide) -> Iter
     yield from _compared(
         plan, side_by_side, what, "regions/s", (virtual, slide), (_COPY, copy), 0.85
     )
+    # What a copy costs that is read through a mount as well.
+    for name, folder in mounts.items():
+        (path,) = folder.rglob(copy.name)
+
+        def of_mounted_copy(number: int, path: Path = path) -> float:
+            drop_pages(path)
+            return rate(path, number)
+
+        def of_virtual(number: int) -> float:
+            drop_pages(virtual)
+            return rate(virtual, number)
+
+        found = compare(
+            of_virtual,
+            of_mounted_copy,
+            plan.repeats,
+            "more",
+            lambda: in_page_cache(*slide.levels, copy),
+        )
+        what = f"regions of {_REGION} × {_REGION} with OpenSlide, first time"
+        yield Row(SECTION, what, f"that copy, through {name}", "regions/s", found)
     yield from _cold(plan, rate, virtual, copy, slide)
 
 

@@ -1,4 +1,4 @@
-"""Reading bytes through the mount, compared with bindfs and with the source file itself.
+"""Reading bytes through the mount, compared with other mounts and with the source file itself.
 
 The one job: the section `read`. The source lies in the page cache throughout; what the kernel holds
 of the mounts' own files is dropped before each measurement, unless it is to be warm. Tiles are not
@@ -6,16 +6,24 @@ decoded here: the virtual TIFF holds the JPEG frames of the slide as they are.
 """
 
 import array
+import contextlib
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from benchmarks.comparison import Measure, compare, compared
-from benchmarks.mounts import Mount, bindfs_mount, dicomfs_mount, drop_pages, read_ahead_kib
+from benchmarks.mounts import (
+    PLAIN,
+    bindfs_mount,
+    dicomfs_mount,
+    drop_pages,
+    plain_mount,
+    read_ahead_kib,
+)
 from benchmarks.plan import Plan
 from benchmarks.report import Row
 from benchmarks.slides import in_page_cache, write_slide
@@ -34,7 +42,7 @@ Run = Callable[[Path], float]
 
 
 def measure(plan: Plan) -> Iterator[Row]:
-    """Write the slide, mount it with both, read."""
+    """Write the slide, mount it with all, read."""
     if not shutil.which("bindfs"):
         plan.skip("bindfs is not installed (Debian package bindfs): reads are compared with cat")
     down = max(1, plan.read_bytes // _FRAME_BYTES // _ACROSS)
@@ -42,12 +50,14 @@ def measure(plan: Plan) -> Iterator[Row]:
     with dicomfs_mount(slide.folder) as ours:
         virtual = ours.find(".svs")
         yield from _against_source(plan, virtual, slide.source)
-        if shutil.which("bindfs"):
-            with bindfs_mount(slide.folder, ours) as theirs:
-                plan.say(
-                    f"read-ahead {read_ahead_kib(ours)} KiB, of bindfs {read_ahead_kib(theirs)}"
-                )
-                yield from _against_bindfs(plan, virtual, theirs, slide.source)
+        with contextlib.ExitStack() as mounts:
+            peers = {PLAIN: mounts.enter_context(plain_mount(slide.folder, ours))}
+            if shutil.which("bindfs"):
+                peers["bindfs"] = mounts.enter_context(bindfs_mount(slide.folder, ours))
+            for name, mount in {"dicomfs": ours, **peers}.items():
+                plan.say(f"read-ahead of {name}: {read_ahead_kib(mount)} KiB")
+            paths = {name: mount.point / slide.source.name for name, mount in peers.items()}
+            yield from _against_mounts(plan, virtual, paths, slide.source)
 
 
 def _against_source(plan: Plan, virtual: Path, source: Path) -> Iterator[Row]:
@@ -60,39 +70,41 @@ def _against_source(plan: Plan, virtual: Path, source: Path) -> Iterator[Row]:
             yield Row(SECTION, f"{name}, {when} time", peer, "bytes/s", found, bar)
 
 
-def _against_bindfs(plan: Plan, virtual: Path, theirs: Mount, source: Path) -> Iterator[Row]:
-    bound = theirs.point / source.name
+def _against_mounts(
+    plan: Plan, virtual: Path, peers: Mapping[str, Path], source: Path
+) -> Iterator[Row]:
+    """peers: the source as other mounts show it."""
     for name, run in _RUNS:
-        found = compare(
-            _first_time(run, virtual),
-            _first_time(run, bound),
-            plan.repeats,
-            "more",
-            _warm(source),
-        )
-        yield Row(SECTION, f"{name}, first time", "bindfs", "bytes/s", found, bar=1.0)
+        for peer, path in peers.items():
+            ours, theirs = _first_time(run, virtual), _first_time(run, path)
+            found = compare(ours, theirs, plan.repeats, "more", _warm(source))
+            bar = 1.0 if peer == "bindfs" else None
+            yield Row(SECTION, f"{name}, first time", peer, "bytes/s", found, bar)
     for readers in (1, 16):
-        yield from _random(plan, virtual, bound, source, readers)
+        yield from _random(plan, virtual, peers, source, readers)
 
 
-def _random(plan: Plan, virtual: Path, bound: Path, source: Path, readers: int) -> Iterator[Row]:
-    """The times of random reads, of both in turns."""
+def _random(
+    plan: Plan, virtual: Path, peers: Mapping[str, Path], source: Path, readers: int
+) -> Iterator[Row]:
+    """The times of random reads, of all in turns."""
     count = max(1, plan.random_reads // readers)
-    times: dict[Path, list[list[int]]] = {virtual: [], bound: []}
+    times: dict[Path, list[list[int]]] = {virtual: [], **{path: [] for path in peers.values()}}
     for number in range(plan.repeats):
-        order = (virtual, bound) if number % 2 else (bound, virtual)
-        for path in order:
+        for path in times if number % 2 else reversed(times):
             in_page_cache(source)
             drop_pages(path)
             times[path].append(sorted(random_times(path, readers, count, number)))
     who = "one reader" if readers == 1 else f"{readers} readers"
-    for percent, bar in ((50, 0.87), (99, 0.87)):
-        ours, peer = (
-            [each[len(each) * percent // 100] / 1000 for each in times[path]]
-            for path in (virtual, bound)
-        )
+    for percent in (50, 99):
+        at = {
+            path: [each[len(each) * percent // 100] / 1000 for each in runs]
+            for path, runs in times.items()
+        }
         what = f"random reads of {RANDOM_BYTES // 1000} KB, {who}, p{percent}"
-        yield Row(SECTION, what, "bindfs", "µs", compared(ours, peer, "less"), bar)
+        for peer, path in peers.items():
+            found = compared(at[virtual], at[path], "less")
+            yield Row(SECTION, what, peer, "µs", found, 0.87 if peer == "bindfs" else None)
 
 
 def random_times(path: Path, readers: int, count: int, seed: int) -> list[int]:

@@ -1,7 +1,8 @@
 """Sources of very many slides: index them, mount them again, list all that the mount shows.
 
 The one job: the section `remount`. Here the bars are figures, not peers: what a user who waits, or
-a server that has other things to do, can be expected to put up with. Only the index is made of real
+a server that has other things to do, can be expected to put up with; beside them it is shown what
+the same costs where a file system has nothing to find out. Only the index is made of real
 slides; what is mounted again was written by `benchmarks.catalogues`.
 """
 
@@ -16,7 +17,7 @@ from typing import Final
 
 from benchmarks.catalogues import write_catalogue
 from benchmarks.comparison import Better, compared
-from benchmarks.mounts import DICOMFS, Mount, dicomfs_mount, environment
+from benchmarks.mounts import DICOMFS, PLAIN, Mount, dicomfs_mount, environment, plain_mount
 from benchmarks.plan import Plan
 from benchmarks.report import Row
 from benchmarks.slides import in_page_cache, write_archive
@@ -60,18 +61,30 @@ def _mounted_again(plan: Plan) -> Iterator[Row]:
     index = memory / "index.sqlite3"
     write_catalogue(source, index, plan.remounted_series, 5)
     first, complete, sizes = [], [], []
-    for _ in range(plan.starts):
+    nothing, as_much = plan.folder("nothing"), plan.folder("as-much")
+    least, listed, listed_plainly = [], [], []
+    for number in range(plan.starts):
         more = ("--index", os.fspath(index), "--wait", "0")
         with dicomfs_mount(source, memory=memory, more=more) as mount:
-            _run("ls", mount)
-            first.append(time.perf_counter() - mount.begun)
-            _run("ls", "-lR", mount)
-            complete.append(time.perf_counter() - mount.begun)
+            first.append(_until(mount, "ls"))
+            complete.append(_until(mount, "ls", "-lR"))
+            listed.append(complete[-1] - first[-1])
             sizes.append(_resident_bytes(mount))
+            if not number:
+                _write_like(mount.point, as_much)
+        with plain_mount(nothing) as mount:
+            least.append(_until(mount, "ls"))
+        with plain_mount(as_much) as mount:
+            begun = _until(mount, "ls")
+            listed_plainly.append(_until(mount, "ls", "-lR") - begun)
     what = f"{plan.remounted_series:,} series mounted again, "
     yield _row(f"{what}first ls", "seconds", first, _FIRST_SECONDS, "less")
     yield _row(f"{what}ls -lR complete", "seconds", complete, _ALL_SECONDS, "less")
     yield _row(f"{what}memory", "bytes", sizes, _MEMORY, "less")
+    found = compared(first, least, "less")
+    yield Row(SECTION, f"{what}first ls", f"{PLAIN}, of an empty folder", "seconds", found)
+    found = compared(listed, listed_plainly, "less")
+    yield Row(SECTION, f"{what}ls -lR", f"{PLAIN}, of as many files", "seconds", found)
 
 
 def _all_of_very_many(plan: Plan) -> Iterator[Row]:
@@ -100,9 +113,20 @@ def _row(what: str, unit: str, values: Sequence[float], bar: float, better: Bett
     return Row(SECTION, what, "the bar that was set", unit, found, bar=1.0)
 
 
-def _run(*command: str | Mount) -> None:
-    arguments = [os.fspath(one.point) if isinstance(one, Mount) else one for one in command]
-    subprocess.run(arguments, stdout=subprocess.DEVNULL, check=True)
+def _until(mount: Mount, *command: str) -> float:
+    """Seconds from the start of a mount's program to the end of a command on its root."""
+    subprocess.run([*command, os.fspath(mount.point)], stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - mount.begun
+
+
+def _write_like(root: Path, folder: Path) -> None:
+    """Write as many folders and files, of the same names, all empty."""
+    for path, folders, files in os.walk(root):
+        place = folder / Path(path).relative_to(root)
+        for name in folders:
+            (place / name).mkdir()
+        for name in files:
+            (place / name).touch()
 
 
 def _walk(root: Path) -> int:
