@@ -124,23 +124,26 @@ class Folders:
         for one, held in series.items():
             before = self._held.pop(one, None)
             if before is not None:
-                self._take_out(one, before)
-                touched.update(patient for patient, _ in before.studies)
+                touched |= self._take_out(one, before)
             if held is not None:
                 self._held[one] = held
-                self._put_in(one, held)
-                touched.update(patient for patient, _ in held.studies)
+                touched |= self._put_in(one, held)
         gone = self._name_patients(touched)
         return gone, [self._patient(one) for one in sorted(touched & self._patients.keys())]
 
-    def _put_in(self, series: str, held: Held) -> None:
-        for study in held.studies:
+    def _put_in(self, series: str, held: Held) -> set[str]:
+        """Returns the patients."""
+        studies = held.studies
+        for study in studies:
             self._folders.pop(study, None)
             self._studies.setdefault(study, []).append(series)
             self._patients.setdefault(study[0], {})[study] = None
+        return {patient for patient, _ in studies}
 
-    def _take_out(self, series: str, held: Held) -> None:
-        for study in held.studies:
+    def _take_out(self, series: str, held: Held) -> set[str]:
+        """Returns the patients."""
+        studies = held.studies
+        for study in studies:
             self._folders.pop(study, None)
             self._studies[study].remove(series)
             if not self._studies[study]:
@@ -148,6 +151,7 @@ class Folders:
                 del self._studies[study], self._patients[patient][study]
                 if not self._patients[patient]:
                     del self._patients[patient]
+        return {patient for patient, _ in studies}
 
     def _name_patients(self, touched: set[str]) -> list[Path]:
         """Name patients that come, and forget those that go; returns the paths that are gone.
