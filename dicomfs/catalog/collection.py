@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from dicomfs.catalog.catalogue import CataloguedSlide, OtherSeries, Rejection
 from dicomfs.catalog.findings import AGAIN, Finding, Inflated, What, stranger_parts
+from dicomfs.catalog.objects import KnownObjects
 from dicomfs.catalog.parsing import Batch, Place, look_at_all
 from dicomfs.catalog.store import Index, Row
 from dicomfs.errors import RejectedError, SourceChangedError
@@ -53,23 +54,6 @@ class Difference:
     gone: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Objects:
-    """Objects by key, and of each series the keys of its objects."""
-
-    rows: dict[str, Row]
-    series: dict[str, list[str]]
-
-    @classmethod
-    def of(cls, index: Index) -> _Objects:
-        rows = dict(index.rows())
-        series: dict[str, list[str]] = {}
-        for key, row in rows.items():
-            if row.what is What.INSTANCE:
-                series.setdefault(row.group, []).append(key)
-        return cls(rows, series)
-
-
 class Collection:
     """The objects and the series of a source.  One thread changes it; any may ask.
 
@@ -93,18 +77,18 @@ class Collection:
         self._limits = limits
         self._place = place
         self._loading = threading.Lock()
-        self._loaded: _Objects | None = None
+        self._loaded: KnownObjects | None = None
         self._rejections: dict[str, Rejection] = {}
         self._by_study: dict[str, list[OtherSeries]] | None = None
         self._changed_studies: set[str] = set()
 
     @property
-    def _objects(self) -> _Objects:
+    def _objects(self) -> KnownObjects:
         """The objects that the index knew when somebody first asked for one.  May block."""
         if self._loaded is None:
             with self._loading:
                 if self._loaded is None:
-                    self._loaded = _Objects.of(self.index)
+                    self._loaded = KnownObjects(self.index.rows())
         return self._loaded
 
     @property
@@ -146,10 +130,7 @@ class Collection:
 
     def counts(self) -> tuple[int, int]:
         """How many objects there are, and how many of them are not DICOM."""
-        if self._loaded is None:
-            kinds = self.index.counts()
-        else:
-            kinds = Counter(row.what for row in self._rows.values())
+        kinds = self.index.counts() if self._loaded is None else self._loaded.kinds
         return sum(kinds.values()), kinds.get(What.NOT_DICOM, 0)
 
     def other_series(self) -> tuple[OtherSeries, ...]:
@@ -157,7 +138,7 @@ class Collection:
         if self._loaded is None:
             groups = Counter(group for _, group in self.index.kind(What.STRANGER))
         else:
-            groups = Counter(row.group for row in self._rows.values() if row.what is What.STRANGER)
+            groups = self._loaded.strangers
         return tuple(
             OtherSeries(*stranger_parts(group), count) for group, count in sorted(groups.items())
         )
@@ -191,7 +172,7 @@ class Collection:
         if self._loaded is None:
             keys = [key for key, _ in self.index.kind(What.REJECTED)]
         else:
-            keys = [key for key, row in self._rows.items() if row.what is What.REJECTED]
+            keys = list(self._loaded.rejected)
         for key in keys:
             if key not in self._rejections:
                 self._rejections[key] = self.index.rejection(key) or Rejection(
@@ -207,7 +188,7 @@ class Collection:
         if not self.index.is_sound():
             self.index.renew()
             self._rejections.clear()
-            self._loaded = _Objects({}, {})
+            self._loaded = KnownObjects()
 
     def difference(self, objects: Iterable[SourceObject], below: str = "") -> Difference:
         """Compare what is known with what the source lists.
@@ -265,27 +246,20 @@ class Collection:
             if before is not None:
                 touched.add(before)
             row = Row(obj.identity, finding.what, finding.group, finding.inflated)
+            self._objects.put(obj.key, row)
             if finding.what is What.INSTANCE:
-                self._series.setdefault(finding.group, []).append(obj.key)
                 touched.add(finding.group)
-            self._rows[obj.key] = row
             if finding.what is What.STRANGER:
                 self._note_stranger(row)
         return touched
 
     def _take_out(self, key: str) -> str | None:
         """Take an object out of its series, which is returned."""
-        row = self._rows.pop(key, None)
+        row = self._objects.take(key)
         self._rejections.pop(key, None)
         if row is not None and row.what is What.STRANGER:
             self._note_stranger(row)
-        if row is None or row.what is not What.INSTANCE:
-            return None
-        members = self._series[row.group]
-        members.remove(key)
-        if not members:
-            del self._series[row.group]
-        return row.group
+        return row.group if row is not None and row.what is What.INSTANCE else None
 
     # ------------------------------------------------------------ building
 
