@@ -8,18 +8,17 @@ import contextlib
 import mmap
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from benchmarks.comparison import compared
-from benchmarks.mounts import REPOSITORY, Mount, dicomfs_mount, mounts_below
+from benchmarks.mounts import Mount, dicomfs_mount
 from benchmarks.plan import Plan
-from benchmarks.report import Row
+from benchmarks.report import Row, against_bar
 from benchmarks.slides import write_slide
+from tests.semantics import stalled
 
 SECTION: Final = "hang"
 
@@ -31,22 +30,6 @@ _PAGE: Final = 4096
 _SETTLED_SECONDS: Final = 0.5  # until all the reads that are to hang do
 _END_SECONDS: Final = 60.0  # the deadline of a read is 30
 
-_READERS: Final = """
-import mmap, os, sys, threading
-file = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
-count = int(sys.argv[2])
-step = os.fstat(file).st_size // (count + 1) // 4096 * 4096
-def read(number):
-    try:
-        os.preadv(file, [mmap.mmap(-1, 4096)], step * (number + 1))
-    except OSError:
-        pass
-threads = [threading.Thread(target=read, args=(number,)) for number in range(count)]
-for thread in threads:
-    thread.start()
-print("reading", flush=True)
-"""
-
 
 def measure(plan: Plan) -> Iterator[Row]:
     """The 99th percentile of reads and of attributes, with and without reads that hang."""
@@ -54,8 +37,11 @@ def measure(plan: Plan) -> Iterator[Row]:
     for name, down in (("stalled", 24), ("healthy", 12)):
         write_slide(behind / name, 24, down, tile=256, factors=(1,))
     share, hang = plan.folder("share"), plan.work / "hang"
-    with _share(behind, share, hang), dicomfs_mount(share, ("tiff",), more=("--no-watch",)) as ours:
-        healthy, stalled = _by_size(ours)
+    with (
+        stalled.share(behind, share, hang),
+        dicomfs_mount(share, ("tiff",), more=("--no-watch",)) as ours,
+    ):
+        healthy, stalling = _by_size(ours)
         status = ours.point / ".dicomfs" / "status.json"  # the kernel keeps no attributes of it
         asked = (
             (f"reads while {_HANGING} others hang, p99", _READ_SECONDS, _reads(healthy)),
@@ -64,13 +50,11 @@ def measure(plan: Plan) -> Iterator[Row]:
         quiet = [[_p99(ask) for _ in range(plan.starts)] for _, _, ask in asked]
         hanging: list[list[float]] = [[], []]
         for _ in range(plan.starts):
-            with _hanging(stalled, hang):
+            with _hanging(stalling, hang):
                 for values, (_, _, ask) in zip(hanging, asked, strict=True):
                     values.append(_p99(ask))
         for (what, bar, _), values, before in zip(asked, hanging, quiet, strict=True):
-            against = "the bar that was set"
-            found = compared(values, [bar] * len(values), "less")
-            yield Row(SECTION, what, against, "seconds", found, bar=1.0)
+            yield against_bar(SECTION, what, "seconds", values, bar, "less")
             against = "the same while nothing hangs"
             yield Row(SECTION, what, against, "seconds", compared(values, before, "less"))
 
@@ -110,35 +94,15 @@ def _p99(ask: Callable[[], object]) -> float:
 
 
 @contextlib.contextmanager
-def _hanging(stalled: Path, hang: Path) -> Iterator[None]:
+def _hanging(path: Path, hang: Path) -> Iterator[None]:
     """Within the block, reads of a slide hang."""
     hang.touch()
-    command = [sys.executable, "-c", _READERS, os.fspath(stalled), str(_HANGING)]
-    readers = subprocess.Popen(command, stdout=subprocess.PIPE)
+    readers = stalled.many_reads(path, _HANGING)
     try:
-        assert readers.stdout is not None
-        readers.stdout.readline()
         time.sleep(_SETTLED_SECONDS)
         if readers.poll() is not None:
             raise RuntimeError("nothing hangs")
         yield
     finally:
         hang.unlink()
-        readers.wait(_END_SECONDS)
-
-
-@contextlib.contextmanager
-def _share(behind: Path, point: Path, hang: Path) -> Iterator[None]:
-    """Show a folder at another place, where reads below `stalled` hang while `hang` exists."""
-    arguments = [os.fspath(path) for path in (behind, point, hang)]
-    command = [sys.executable, "-m", "tests.semantics.stalling", *arguments]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        if process.stdout.readline() != b"answers\n":
-            raise RuntimeError("the share that is to hang was not mounted")
-        yield
-    finally:
-        if mounts_below(point):
-            subprocess.run(["fusermount3", "-u", "-z", os.fspath(point)], check=False)
-        process.wait(_END_SECONDS)
+        readers.communicate(timeout=_END_SECONDS)

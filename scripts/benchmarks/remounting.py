@@ -11,15 +11,15 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from benchmarks.catalogues import write_catalogue
-from benchmarks.comparison import Better, compared
+from benchmarks.comparison import compared
 from benchmarks.mounts import DICOMFS, PLAIN, Mount, dicomfs_mount, environment, plain_mount
 from benchmarks.plan import Plan
-from benchmarks.report import Row
+from benchmarks.report import Row, against_bar
 from benchmarks.slides import in_page_cache, write_archive
 
 SECTION: Final = "remount"
@@ -53,7 +53,7 @@ def _index(plan: Plan) -> Iterator[Row]:
         )
         rates.append(instances / (time.perf_counter() - begun))
     what = f"dicomfs index, {instances:,} instances"
-    yield _row(what, "instances/s", rates, _INDEXED_EACH_SECOND, "more")
+    yield against_bar(SECTION, what, "instances/s", rates, _INDEXED_EACH_SECOND, "more")
 
 
 def _mounted_again(plan: Plan) -> Iterator[Row]:
@@ -78,9 +78,9 @@ def _mounted_again(plan: Plan) -> Iterator[Row]:
             begun = _until(mount, "ls")
             listed_plainly.append(_until(mount, "ls", "-lR") - begun)
     what = f"{plan.remounted_series:,} series mounted again, "
-    yield _row(f"{what}first ls", "seconds", first, _FIRST_SECONDS, "less")
-    yield _row(f"{what}ls -lR complete", "seconds", complete, _ALL_SECONDS, "less")
-    yield _row(f"{what}memory", "bytes", sizes, _MEMORY, "less")
+    yield against_bar(SECTION, f"{what}first ls", "seconds", first, _FIRST_SECONDS, "less")
+    yield against_bar(SECTION, f"{what}ls -lR complete", "seconds", complete, _ALL_SECONDS, "less")
+    yield against_bar(SECTION, f"{what}memory", "bytes", sizes, _MEMORY, "less")
     found = compared(first, least, "less")
     yield Row(SECTION, f"{what}first ls", f"{PLAIN}, of an empty folder", "seconds", found)
     found = compared(listed, listed_plainly, "less")
@@ -104,13 +104,8 @@ def _all_of_very_many(plan: Plan) -> Iterator[Row]:
     # At first the folders are made, and the mount compares its source with the index.
     for when, rate in zip(("first", "second"), rates, strict=True):
         each = f"{what}readdir and stat of all, {when} time"
-        yield _row(each, "entries/s", [rate], _LISTED_EACH_SECOND, "more")
-    yield _row(f"{what}memory", "bytes", [size], _MEMORY_OF_MANY, "less")
-
-
-def _row(what: str, unit: str, values: Sequence[float], bar: float, better: Better) -> Row:
-    found = compared(values, [bar] * len(values), better)
-    return Row(SECTION, what, "the bar that was set", unit, found, bar=1.0)
+        yield against_bar(SECTION, each, "entries/s", [rate], _LISTED_EACH_SECOND, "more")
+    yield against_bar(SECTION, f"{what}memory", "bytes", [size], _MEMORY_OF_MANY, "less")
 
 
 def _until(mount: Mount, *command: str) -> float:

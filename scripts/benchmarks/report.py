@@ -5,14 +5,14 @@ The one job: `Row`, `Report` and their two presentations. Knows nothing of how r
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmarks.comparison import Comparison
+from benchmarks.comparison import Better, Comparison, compared
 
 SCHEMA: Final = 1
 
@@ -51,6 +51,14 @@ class Row:
     def reached(self) -> bool | None:
         """Whether the ratio reaches the bar; None without one."""
         return None if self.bar is None else self.comparison.ratio >= self.bar
+
+
+def against_bar(
+    section: str, what: str, unit: str, values: Sequence[float], bar: float, better: Better
+) -> Row:
+    """A row for what is compared with a figure, in the same unit, as there is no peer."""
+    found = compared(values, [bar] * len(values), better)
+    return Row(section, what, "the bar that was set", unit, found, bar=1.0)
 
 
 @dataclasses.dataclass(slots=True)

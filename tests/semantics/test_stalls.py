@@ -8,8 +8,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +17,8 @@ import pytest
 from dicomfs.archive import open_archive
 from dicomfs.fuse import tuning
 from tests.conftest import WrittenSeries
-from tests.fuse.mounted import PATIENCE, ROOT, sweep, wait_for
+from tests.fuse.mounted import PATIENCE, wait_for
+from tests.semantics import stalled
 from tests.semantics.serving import Serving, copy, serving, uid_of
 
 pytestmark = [pytest.mark.fuse, pytest.mark.promise("S-7")]
@@ -29,28 +28,6 @@ STALLED_READS = 64
 HEALTHY_READS = 100
 DEADLINE = 5.0
 
-READER = """
-import mmap, os, sys, threading
-path, count, direct = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "direct"
-file = os.open(path, os.O_RDONLY | (os.O_DIRECT if direct else 0))
-step = os.fstat(file).st_size // (count + 1) // 4096 * 4096
-os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
-answers = []
-def read(number):
-    buffer = mmap.mmap(-1, 4096)
-    try:
-        answers.append(os.preadv(file, [buffer], step * (number + 1)))
-    except OSError as error:
-        answers.append(-error.errno)
-threads = [threading.Thread(target=read, args=(number,)) for number in range(count)]
-for thread in threads:
-    thread.start()
-print("started", flush=True)
-for thread in threads:
-    thread.join()
-print(*sorted(set(answers)), flush=True)
-"""
-
 
 @pytest.fixture
 def share(written: WrittenSeries, tmp_path: Path) -> Iterator[Path]:
@@ -59,20 +36,8 @@ def share(written: WrittenSeries, tmp_path: Path) -> Iterator[Path]:
         copy(written, CASE, tmp_path / "behind" / name, name)
     point = tmp_path / "share"
     point.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.semantics.stalling", tmp_path / "behind", point,
-         tmp_path / "hang"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"answers\n"
+    with stalled.share(tmp_path / "behind", point, tmp_path / "hang"):
         yield point
-    finally:
-        (tmp_path / "hang").unlink(missing_ok=True)
-        sweep(point)
-        process.communicate(timeout=PATIENCE)
 
 
 def by_series(mount: Serving, name: str, written: WrittenSeries) -> Path:
@@ -103,29 +68,23 @@ def test_64_stalled_reads_hold_up_nobody_else(
     with serving(share, tmp_path / "served", *options) as mount:
         # Where the kernel passes on 12 reads at a time, the 13th waits whatever we do.
         set_max_background(mount.point, 128)
-        stalled = by_series(mount, "stalled", written)
+        hanging = by_series(mount, "stalled", written)
         healthy = by_series(mount, "healthy", written)
         with open_archive(share, index=tmp_path / "index") as archive:
             known = archive.open(str(healthy.relative_to(mount.point))).read()
         try:
-            _stall(stalled, healthy, known, kind, tmp_path / "hang")
+            _stall(hanging, healthy, known, kind, tmp_path / "hang")
         finally:
             (tmp_path / "hang").unlink()
         # The source is back.
-        size = stalled.stat().st_size
-        wait_for(lambda: _whole(stalled) == size)
+        size = hanging.stat().st_size
+        wait_for(lambda: _whole(hanging) == size)
         assert "Traceback" not in mount.log.read_text()
 
 
-def _stall(stalled: Path, healthy: Path, known: bytes, kind: str, hang: Path) -> None:
+def _stall(hanging: Path, healthy: Path, known: bytes, kind: str, hang: Path) -> None:
     hang.write_text("")
-    readers = subprocess.Popen(
-        [sys.executable, "-c", READER, stalled, str(STALLED_READS), kind],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert readers.stdout is not None
-    assert readers.stdout.readline() == "started\n"
+    readers = stalled.many_reads(hanging, STALLED_READS, kind)
     said: list[str] = []
 
     def wait() -> None:
