@@ -81,6 +81,7 @@ class Collection:
         self._rejections: dict[str, Rejection] = {}
         self._by_study: dict[str, list[OtherSeries]] | None = None
         self._changed_studies: set[str] = set()
+        self._others_changed = False
 
     @property
     def _objects(self) -> KnownObjects:
@@ -155,17 +156,21 @@ class Collection:
 
     @property
     def others_changed(self) -> bool:
-        """Whether there is anything for `take_changed_studies`."""
-        return bool(self._changed_studies)
+        """Whether anything but slides has changed since `take_changed_studies` was called."""
+        return self._others_changed
 
     def take_changed_studies(self) -> set[str]:
         """UIDs of studies whose series of other kinds have changed since this was last asked."""
         changed, self._changed_studies = self._changed_studies, set()
+        self._others_changed = False
         return changed
 
-    def _note_stranger(self, row: Row) -> None:
-        self._changed_studies.add(stranger_parts(row.group)[1])
-        self._by_study = None
+    def _note_other(self, row: Row) -> None:
+        """Note that an object has come or gone that is no part of a slide."""
+        self._others_changed = True
+        if row.what is What.STRANGER:
+            self._changed_studies.add(stranger_parts(row.group)[1])
+            self._by_study = None
 
     def rejections(self) -> tuple[Rejection, ...]:
         """The objects that are not shown, and what could not even be listed."""
@@ -215,10 +220,12 @@ class Collection:
 
     def note_problems(self) -> None:
         """Take over what the source could not list the last time."""
-        self.unlisted = tuple(
+        unlisted = tuple(
             Rejection("", "not-listed", problem.message, (problem.key,))
             for problem in self.source.problems
         )
+        self._others_changed |= unlisted != self.unlisted
+        self.unlisted = unlisted
 
     def remove(self, keys: Iterable[str]) -> set[str]:
         """Forget objects; returns the series that they were part of."""
@@ -249,17 +256,18 @@ class Collection:
             self._objects.put(obj.key, row)
             if finding.what is What.INSTANCE:
                 touched.add(finding.group)
-            if finding.what is What.STRANGER:
-                self._note_stranger(row)
+            else:
+                self._note_other(row)
         return touched
 
     def _take_out(self, key: str) -> str | None:
         """Take an object out of its series, which is returned."""
         row = self._objects.take(key)
         self._rejections.pop(key, None)
-        if row is not None and row.what is What.STRANGER:
-            self._note_stranger(row)
-        return row.group if row is not None and row.what is What.INSTANCE else None
+        if row is None or row.what is What.INSTANCE:
+            return None if row is None else row.group
+        self._note_other(row)
+        return None
 
     # ------------------------------------------------------------ building
 

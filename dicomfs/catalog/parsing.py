@@ -23,10 +23,12 @@ from dicomfs.catalog.findings import Finding
 from dicomfs.catalog.worker import receive_findings, send_objects, send_profile
 from dicomfs.dicom.confidentiality.pseudonyms import Profile
 from dicomfs.limits import DEFAULT_LIMITS, Limits
+from dicomfs.source import apart
 from dicomfs.source.protocol import ScannableSource, SourceObject
 
 log = logging.getLogger(__name__)
 
+_PROGRAM = "dicomfs.catalog.worker"
 _FEW = 200  # objects for which starting processes takes longer than the work
 _BATCH = 32
 _MOST_PROCESSES = 8
@@ -192,18 +194,12 @@ class _Worker:
             return None
 
     def _start(self) -> None:
-        # -c rather than -m: nothing of the caller's directory gets in the way of our modules.
-        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        program = (
-            "import sys; sys.path.insert(0, sys.argv[3]);"
-            " from dicomfs.catalog.worker import main; main(sys.argv[1], sys.argv[2])"
-        )
-        arguments = [os.fspath(self._place.root), os.fspath(self._place.cache), package]
+        place = self._place
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", program, *arguments],
+            apart.command(_PROGRAM, os.fspath(place.root), os.fspath(place.cache)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            process_group=0,  # Ctrl-C in a terminal is for us
+            process_group=0,
         )
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):

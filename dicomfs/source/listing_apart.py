@@ -12,12 +12,12 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
 from dicomfs.errors import DicomfsError
+from dicomfs.source import apart
 from dicomfs.source.listing import Report, list_files
 from dicomfs.source.protocol import Identity, Problem, SourceObject
 
@@ -49,18 +49,12 @@ def list_many(root: str, exclude: str | None, report: Report) -> Iterator[Source
 
 def _listed_apart(root: str, exclude: str | None) -> list[bytes] | None:
     """The lines that the process writes; None where it does not start or come to its end."""
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    # -c rather than -m: nothing of the caller's directory gets in the way of our modules.
-    program = (
-        "import sys; sys.path.insert(0, sys.argv[1]);"
-        " from dicomfs.source.listing_apart import main; main(*sys.argv[2:])"
-    )
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", program, package, root, *([exclude] if exclude else [])],
+            apart.command(__name__, root, *([exclude] if exclude else [])),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            process_group=0,  # Ctrl-C in a terminal is for us
+            process_group=0,
             check=True,
         )
     except (OSError, ValueError, subprocess.CalledProcessError) as error:

@@ -71,6 +71,31 @@ def test_a_series_comes_and_goes(archive: Archive, source: Path, written: Writte
     assert b'"slides": 1' in status
 
 
+def test_what_is_no_slide_is_told_of(archive: Archive, source: Path, tmp_path: Path) -> None:
+    def told(name: str) -> bytes:
+        with archive.open(f".dicomfs/{name}.json") as file:
+            return file.read()
+
+    before = archive.status["files"]
+    (source / "notes.txt").write_text("no slide")
+    wait_for(lambda: f'"files": {before + 1},'.encode() in told("status"))
+    content = next((source / "first").iterdir()).read_bytes()
+    (source / "broken.dcm").write_bytes(content[:400])
+    wait_for(lambda: b"broken.dcm" in told("rejected"))
+    (source / "broken.dcm").unlink()
+    (source / "notes.txt").unlink()
+    wait_for(lambda: b"broken.dcm" not in told("rejected"))
+    wait_for(lambda: f'"files": {before},'.encode() in told("status"))
+
+
+def test_what_could_not_be_listed_is_told_of_again(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (source / "link").symlink_to(tmp_path / "elsewhere")
+    for _ in range(2):
+        with followed(source, tmp_path, watch=False) as archive:
+            assert b'"link"' in archive.open(".dicomfs/rejected.json").read()
+
+
 def test_a_changed_series_is_another_file(archive: Archive, source: Path) -> None:
     (name,) = tiffs(archive)
     node = archive.find(name)

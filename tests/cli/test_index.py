@@ -114,12 +114,12 @@ def test_a_file_that_is_the_end_of_its_parser_is_rejected(
     program = tmp_path / "worker.py"
     program.write_text(
         "import os, sys\n"
-        "sys.path.insert(0, sys.argv[-1])\n"
+        "sys.path.insert(0, sys.argv[-3])\n"
         "from dicomfs.catalog import looking, worker\n"
         "look_at = looking.look_at\n"
         "looking.look_at = lambda source, obj, *more: (\n"
         "    os._exit(9) if 'deadly' in obj.key else look_at(source, obj, *more))\n"
-        "worker.main(sys.argv[-3], sys.argv[-2])\n"
+        "worker.main(sys.argv[-2], sys.argv[-1])\n"
     )
     started: list[float] = []
     popen = subprocess.Popen
