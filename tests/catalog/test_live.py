@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -204,6 +205,37 @@ def test_a_source_whose_links_would_be_followed_is_not_watched(
             shutil.copytree(source / "first", source / "again")
             wait_for(lambda: archive.status["files"] == 2 * before)
             assert "cannot be watched" not in caplog.text
+
+
+def _watcher(archive: Archive) -> subprocess.Popen[bytes]:
+    follower = archive._follower
+    assert follower is not None
+    wait_for(lambda: follower._watch)
+    assert follower._watch is not None
+    assert follower._watch._process is not None
+    return follower._watch._process
+
+
+def test_the_process_that_watches_ends_with_the_archive(source: Path, tmp_path: Path) -> None:
+    with followed(source, tmp_path) as archive:
+        watcher = _watcher(archive)
+        assert watcher.poll() is None
+    assert watcher.poll() == 0
+
+
+def test_without_the_process_that_watches_the_source_is_looked_at_now_and_then(
+    source: Path,
+    tmp_path: Path,
+    written: WrittenSeries,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(follow, "_FALLBACK", 0.2)
+    with followed(source, tmp_path) as archive:
+        _watcher(archive).kill()
+        wait_for(lambda: "the process that watches has ended" in caplog.text)
+        put(written, OTHER, source / "later")
+        wait_for(lambda: len(tiffs(archive)) == 2)
 
 
 def test_what_is_remembered_is_shown_before_it_is_looked_at(source: Path, tmp_path: Path) -> None:
