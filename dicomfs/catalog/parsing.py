@@ -195,12 +195,7 @@ class _Worker:
 
     def _start(self) -> None:
         place = self._place
-        self._process = subprocess.Popen(
-            apart.command(_PROGRAM, os.fspath(place.root), os.fspath(place.cache)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            process_group=0,
-        )
+        self._process = apart.start(_PROGRAM, os.fspath(place.root), os.fspath(place.cache))
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             send_profile(self._process.stdin, self._profile)

@@ -60,13 +60,7 @@ class Watch:
                 raise OSError("a mount of dicomfs lies in it")
             if not contained:
                 raise OSError("links to folders may lead out of it, and would be followed")
-            self._process = subprocess.Popen(
-                apart.command(__name__, self._root),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                cwd="/",
-                process_group=0,
-            )
+            self._process = apart.start(__name__, self._root)
         except (OSError, ValueError) as error:
             self._fail(type(error).__name__, str(error))
             return
@@ -134,6 +128,7 @@ def main(root: str) -> None:
     the input ends: whoever wanted to know is gone then."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # those are for whoever wants to know
+    os.chdir("/")
     threading.Thread(target=_end_with_input, daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
         try:

@@ -6,8 +6,14 @@ meanwhile.  Must not know what that is.
 
 from __future__ import annotations
 
+import logging
 import os
+import subprocess
 import sys
+import threading
+from typing import IO
+
+log = logging.getLogger(__name__)
 
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[2]); from importlib import import_module;"
@@ -15,11 +21,28 @@ _PROGRAM = (
 )
 
 
-def command(module: str, *arguments: str) -> list[str]:
-    """The command that calls `main(*arguments)` of a module.
+def start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a process that calls `main(*arguments)` of a module, with pipes for input and output.
 
-    To be started with `process_group=0`: Ctrl-C in a terminal is for the process that starts it.
+    What it writes to standard error is logged: it must not keep open what we have there, as a
+    mount leaves its terminal before the process has come to its end.  Ctrl-C in a terminal does
+    not reach it.  Raises OSError, ValueError.
     """
     # -c rather than -m: nothing of the caller's directory gets in the way of our modules.
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return [sys.executable, "-P", "-c", _PROGRAM, module, package, *arguments]
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", _PROGRAM, module, package, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        process_group=0,
+    )
+    assert process.stderr is not None
+    threading.Thread(target=_log, args=(module, process.stderr), name="said", daemon=True).start()
+    return process
+
+
+def _log(module: str, said: IO[bytes]) -> None:
+    with said:
+        for line in said:
+            log.warning("%s: %s", module, line.decode("utf-8", "replace").rstrip())

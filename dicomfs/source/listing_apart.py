@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -50,17 +49,15 @@ def list_many(root: str, exclude: str | None, report: Report) -> Iterator[Source
 def _listed_apart(root: str, exclude: str | None) -> list[bytes] | None:
     """The lines that the process writes; None where it does not start or come to its end."""
     try:
-        done = subprocess.run(
-            apart.command(__name__, root, *([exclude] if exclude else [])),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            process_group=0,
-            check=True,
-        )
-    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        process = apart.start(__name__, root, *([exclude] if exclude else []))
+    except (OSError, ValueError) as error:
         log.debug("no process lists the source: %s", error)
         return None
-    return done.stdout.splitlines()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        listed = process.stdout.read()
+    return None if process.wait() else listed.splitlines()
 
 
 def main(root: str, exclude: str | None = None) -> None:

@@ -37,15 +37,15 @@ def test_the_same_is_found(root: Path, few: int, monkeypatch: pytest.MonkeyPatch
     assert len(objects) == 6
     assert len(problems) == 1
     started = []
-    run = subprocess.run
+    popen = subprocess.Popen
 
     def start(command: list[str], **options: object) -> object:
         started.append(command)
-        return run(command, **options)  # type: ignore[call-overload]
+        return popen(command, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(listing_apart, "_FEW", few)
     monkeypatch.setattr(listing_apart, "_TOGETHER", 4)
-    monkeypatch.setattr(subprocess, "run", start)
+    monkeypatch.setattr(subprocess, "Popen", start)
     assert listed(root) == (objects, problems)
     assert len(started) == 1
 
