@@ -14,7 +14,7 @@ from collections import OrderedDict
 from dicomfs.vfs.nodes import Directory, Node
 
 _DOT, _DOT_DOT = 1, 2
-_KEPT = 4096
+_KEPT = 1024
 
 
 class Bookmarks:
