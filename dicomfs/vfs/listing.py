@@ -170,7 +170,7 @@ def head_of(record: bytes) -> Head:
     return Head(tuple(slides), troubled is True)
 
 
-@lru_cache(maxsize=512)  # somebody who looks into a folder of a patient goes on to its studies
+@lru_cache(maxsize=32)  # asked several times while a folder is made
 def listing_of(record: bytes) -> ListedSeries:
     """The listing that bytes hold, of which `head_of` was read.  Raises RecordError."""
     try:
