@@ -264,8 +264,10 @@ class Collection:
         """Take an object out of its series, which is returned."""
         row = self._objects.take(key)
         self._rejections.pop(key, None)
-        if row is None or row.what is What.INSTANCE:
-            return None if row is None else row.group
+        if row is None:
+            return None
+        if row.what is What.INSTANCE:
+            return row.group
         self._note_other(row)
         return None
 

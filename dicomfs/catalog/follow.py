@@ -103,7 +103,7 @@ class Follower:
     def _run(self, progress: Progress | None) -> None:
         try:
             self._first(progress)
-            # Not earlier: putting the watches in place holds up all threads.
+            # Not earlier: only the first look tells whether links lead out of the source.
             if self._watched is not None and not self._stop.is_set():
                 self._watch = Watch(
                     self._watched,

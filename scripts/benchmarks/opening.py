@@ -20,7 +20,7 @@ from typing import Final
 
 import tifffile
 
-from benchmarks.comparison import compare, compared
+from benchmarks.comparison import Measure, compare, compared
 from benchmarks.mounts import (
     DICOMFS,
     PLAIN,
@@ -165,19 +165,10 @@ def _regions(
     )
     # What a copy costs that is read through a mount as well.
     for name, folder in mounts.items():
-        (path,) = folder.rglob(copy.name)
-
-        def of_mounted_copy(number: int, path: Path = path) -> float:
-            drop_pages(path)
-            return rate(path, number)
-
-        def of_virtual(number: int) -> float:
-            drop_pages(virtual)
-            return rate(virtual, number)
-
+        (mounted,) = folder.rglob(copy.name)
         found = compare(
-            of_virtual,
-            of_mounted_copy,
+            _first_time(rate, virtual),
+            _first_time(rate, mounted),
             plan.repeats,
             "more",
             lambda: in_page_cache(*slide.levels, copy),
@@ -270,10 +261,6 @@ def _compared(
     virtual, slide = ours
     name, path = peer
 
-    def first_time(number: int) -> float:
-        drop_pages(virtual)
-        return rate(virtual, number)
-
     def second_time(number: int) -> float:
         rate(virtual, number)
         return rate(virtual, number)
@@ -284,9 +271,19 @@ def _compared(
     def warm() -> None:
         in_page_cache(*slide.levels, path)
 
-    for when, of_ours in (("first", first_time), ("second", second_time)):
+    for when, of_ours in (("first", _first_time(rate, virtual)), ("second", second_time)):
         found = compare(of_ours, of_peer, plan.repeats, "more", warm)
         yield Row(SECTION, f"{what}, {when} time", name, unit, found, bar)
+
+
+def _first_time(rate: Rate, path: Path) -> Measure:
+    """Reads what the kernel does not have of a file."""
+
+    def measured(number: int) -> float:
+        drop_pages(path)
+        return rate(path, number)
+
+    return measured
 
 
 def _export(folder: Path, destination: Path) -> None:
