@@ -21,6 +21,7 @@ import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, ReaddirToken, RequestContext
 
 from dicomfs.fuse.boundary import Failures, guarded
+from dicomfs.fuse.buffers import BufferPool
 from dicomfs.fuse.listings import Bookmarks, Listing
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.vfs.attributes import KEYWORDS, Attributes
@@ -35,9 +36,6 @@ FOUND_TIMEOUT = 300.0
 MISSING_TIMEOUT = 1.0
 """Seconds for which the kernel may believe that a name does not exist."""
 
-LARGEST_READ = 1024 * 1024
-"""Bytes of the largest read that the kernel sends (256 pages)."""
-
 # Not the size of a good read: C's stdio and Python's `open` buffer as much as st_blksize says, and
 # would read that much for every tile of a slide (1 MiB: 2.4 ms for 48 KB at random, 4 KiB: 0.3 ms).
 # `cp` and `cat` read 128 KiB and more anyway.
@@ -45,8 +43,6 @@ _BLOCK_SIZE = 4096
 
 # The unit of st_blocks, whatever st_blksize is.
 _SECTOR_SIZE = 512
-
-_IDLE_BUFFERS = 16
 
 _READ_FROM_SOURCE = KEYWORDS.encode()
 
@@ -59,24 +55,6 @@ class ContentReader(Protocol):
 
     async def read_into(self, file: VirtualFile, offset: int, buffer: memoryview) -> int:
         """Fill min(len(buffer), file.size - offset) bytes exactly, or raise."""
-
-
-class _BufferPool:
-    """Buffers for reads; a fresh megabyte for every read costs more than the read itself."""
-
-    def __init__(self) -> None:
-        self._idle: list[bytearray] = []
-
-    def take(self, size: int) -> bytearray:
-        """A buffer of at least `size` bytes, with anything in it."""
-        if size > LARGEST_READ:
-            return bytearray(size)
-        return self._idle.pop() if self._idle else bytearray(LARGEST_READ)
-
-    def give_back(self, buffer: bytearray) -> None:
-        """Let the next read have the buffer."""
-        if len(buffer) == LARGEST_READ and len(self._idle) < _IDLE_BUFFERS:
-            self._idle.append(buffer)
 
 
 @guarded
@@ -111,7 +89,7 @@ class Operations(pyfuse3.Operations):
         self._at_hand: WeakValueDictionary[int, VirtualFile] = WeakValueDictionary()
         self._listings: dict[int, Listing] = {}
         self._bookmarks = Bookmarks()
-        self._buffers = _BufferPool()
+        self._buffers = BufferPool()
         self._openers = trio.CapacityLimiter(_MOST_OPENINGS)
         self._searchers = trio.CapacityLimiter(1)
 

@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from dicomfs.extents import literal_table
-from dicomfs.fuse.operations import LARGEST_READ, Operations
+from dicomfs.fuse.buffers import LARGEST
+from dicomfs.fuse.operations import Operations
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.vfs.nodes import File
 from dicomfs.vfs.tree import Entry, Tree, build
@@ -144,9 +145,9 @@ def test_reads_are_clipped_at_the_end_and_reuse_their_buffers(fixture: Fixture) 
     assert len(call(operations.read, handle, size - 3, 10)) == 3
     assert len(call(operations.read, handle, size, 10)) == 0
     assert len(call(operations.read, handle, size + 99, 10)) == 0
-    assert len(call(operations.read, handle, 0, LARGEST_READ)) == LARGEST_READ
+    assert len(call(operations.read, handle, 0, LARGEST)) == LARGEST
     assert len({id(buffer) for buffer in fixture.reader.buffers}) == 1
-    assert len(call(operations.read, handle, 0, 3 * LARGEST_READ)) == 3 * LARGEST_READ
+    assert len(call(operations.read, handle, 0, 3 * LARGEST)) == 3 * LARGEST
 
 
 def test_reads_at_the_same_time_have_buffers_of_their_own(fixture: Fixture) -> None:
