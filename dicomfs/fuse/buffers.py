@@ -15,9 +15,9 @@ _LOOK_EVERY = 1024  # buffers given back
 class BufferPool:
     """Buffers for reads; a fresh megabyte for every read costs more than the read itself.
 
-    Keeps a few idle ones, of which those are freed that nobody has needed for a while: a moment with
-    many reads at once does not cost memory for as long as the mount lives.  Not for two threads at
-    once.
+    Keeps a few idle ones, of which those are freed that nobody has needed for a while: a moment
+    with many reads at once does not cost memory for as long as the mount lives.  Not for two
+    threads at once.
     """
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from dicomfs.catalog.catalogue import OtherSeries
 from dicomfs.dicom.uids import sop_class_name
 from dicomfs.reading.virtual_file import VirtualFile, literal_file
-from dicomfs.vfs.listing import ListedSlide, json_bytes
+from dicomfs.vfs.listing import ListedSlide, Weight, json_bytes
 from dicomfs.vfs.tree import Entry, Path
 
 PATIENT_SCHEMA = "dicomfs.patient/1"
@@ -166,24 +166,33 @@ class Document:
     """A JSON document that is made again when somebody opens it; see `dicomfs.vfs.nodes.Listed`.
 
     make : gives its content, the same every time
+    size : bytes of the file
     """
 
-    __slots__ = ("_make", "size", "token")
+    __slots__ = ("_make", "size")
 
-    def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
-        data = json_bytes(make())
+    def __init__(self, make: Callable[[], dict[str, Any]], size: int) -> None:
         self._make = make
-        self.size = len(data)
-        """Bytes of the file."""
-        self.token = blake2b(data, digest_size=16).hexdigest()
-        """Changes with the content."""
+        self.size = size
 
     def fetch(self) -> VirtualFile:
         """The file."""
         return literal_file(json_bytes(self._make()))
 
 
-def entry_of(path: Path, mtime_ns: int, make: Callable[[], dict[str, Any]]) -> Entry:
-    """A document in a tree."""
-    document = Document(make)
-    return Entry(path, document, mtime_ns, document.token)
+def weigh(content: dict[str, Any]) -> Weight:
+    """The weight of a document."""
+    data = json_bytes(content)
+    return Weight(len(data), blake2b(data, digest_size=16).hexdigest())
+
+
+def entry_of(
+    path: Path, mtime_ns: int, make: Callable[[], dict[str, Any]], weight: Weight | None = None
+) -> Entry:
+    """A document in a tree.
+
+    weight : of what `make` gives, where that is known: to find it out takes longer than all else
+    """
+    if weight is None:
+        weight = weigh(make())
+    return Entry(path, Document(make, weight.size), mtime_ns, weight.token)

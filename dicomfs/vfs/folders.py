@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import Any
 
-from dicomfs.catalog.catalogue import OtherSeries
+from dicomfs.catalog.catalogue import OtherSeries, Rejection
 from dicomfs.catalog.codec import RecordError
 from dicomfs.vfs import names
 from dicomfs.vfs.about import (
@@ -22,12 +22,14 @@ from dicomfs.vfs.about import (
     entry_of,
     patient_content,
     study_content,
+    weigh,
 )
 from dicomfs.vfs.listing import (
     LONGEST_ENDING,
     Head,
     ListedSeries,
     ListedSlide,
+    Weight,
     Whereabouts,
     listing_of,
 )
@@ -293,7 +295,10 @@ class Folders:
             yield from self._entries(series, slide, (*path, stem))
         if self._others is not None and slides:
             newest = max(slide.mtime_ns for _, slide, _ in slides)
-            yield entry_of((*path, STUDY_FILE), newest, lambda: study_content(known.content()))
+            path_of_document = (*path, STUDY_FILE)
+            yield entry_of(
+                path_of_document, newest, lambda: study_content(known.content()), known.weight()
+            )
 
     def _slides(self, study: Study) -> list[tuple[str, ListedSlide, str]]:
         """The slides of a study: their series, and the names of their files without endings."""
@@ -341,9 +346,33 @@ class _KnownStudy:
         ]
         if len(found) == 1:  # as in most studies: there is nothing to confuse it with
             return [(*found[0], found[0][1].stem)]
-        tokens = [
-            Wanted(slide.stem, f"{series} {slide.pyramid_uid}", LONGEST_ENDING)
-            for series, slide in found
-        ]
-        stems = names.told_apart([slide.stem for _, slide in found], tokens)
-        return [(*one, stem) for one, stem in zip(found, stems, strict=True)]
+        return [(*one, stem) for one, stem in zip(found, _stems(found), strict=True)]
+
+    def weight(self) -> Weight | None:
+        """The weight of its document, where the listing of its only series tells."""
+        if len(self.members) > 1 or self.others:
+            return None
+        ((_, held),) = self.members
+        return held.listing().study
+
+
+def _stems(slides: Sequence[tuple[str, ListedSlide]]) -> list[str]:
+    """The names of the files of all slides of a study, without endings; each with its series."""
+    tokens = [
+        Wanted(slide.stem, f"{series} {slide.pyramid_uid}", LONGEST_ENDING)
+        for series, slide in slides
+    ]
+    return names.told_apart([slide.stem for _, slide in slides], tokens)
+
+
+def listed(
+    series: str, slides: Sequence[ListedSlide], rejected: Sequence[Rejection]
+) -> ListedSeries:
+    """The listing of a series, with what its study shows as long as there is nothing else of it."""
+    studies = {(slide.patient_id, slide.study_instance_uid) for slide in slides}
+    weight = None
+    if len(studies) == 1:
+        stems = _stems([(series, slide) for slide in slides])
+        content = StudyContent(tuple(zip(slides, stems, strict=True)), ())
+        weight = weigh(study_content(content))
+    return ListedSeries(tuple(slides), tuple(rejected), weight)

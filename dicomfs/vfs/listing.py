@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -26,8 +25,7 @@ LONGEST_ENDING = ".thumbnail.jpg"
 _LAYOUT_VERSION = "2"  # goes into inode numbers: other bytes of the same source are another file
 
 
-@dataclass(frozen=True, slots=True)
-class ListedFile:
+class ListedFile(NamedTuple):
     """A file of a slide.
 
     ending : its name without that of the slide; flavour : of a TIFF, "" for others; size : bytes
@@ -38,8 +36,7 @@ class ListedFile:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class ListedSlide:
+class ListedSlide(NamedTuple):
     """A slide.
 
     patient, study, stem : names of its folders and its files where nothing is confused
@@ -80,12 +77,24 @@ class ListedSlide:
         return f"{self.version} {file.size}" if file.flavour else self.version
 
 
+class Weight(NamedTuple):
+    """What has to be known of a document before it is made: bytes, and what changes with them."""
+
+    size: int
+    token: str
+
+
 @dataclass(frozen=True, slots=True)
 class ListedSeries:
-    """What a series shows, and what of it is not shown."""
+    """What a series shows, and what of it is not shown.
+
+    study : the weight of `study.json` where there is nothing else of its study; None where its
+        slides are of none or of several
+    """
 
     slides: tuple[ListedSlide, ...]
     rejected: tuple[Rejection, ...]
+    study: Weight | None = None
 
 
 class Whereabouts(NamedTuple):
@@ -117,7 +126,7 @@ class Head:
 
 
 _SLIDE_TYPES = [
-    int if name in ("mtime_ns", "instances") else str for name in ListedSlide.__slots__[:-1]
+    int if name in ("mtime_ns", "instances") else str for name in ListedSlide._fields[:-1]
 ]
 _WHERE_TYPES = [str, str, str, str, int, int, int, int]
 # What `json.loads` comes to in the end, at half of its price for texts as short as these.
@@ -132,16 +141,11 @@ def record_of(listing: ListedSeries) -> bytes:
          len(one.files), sum(file.size for file in one.files), one.instances]
         for one in listing.slides
     ]  # fmt: skip
-    slides = [
-        [getattr(slide, name) for name in ListedSlide.__slots__[:-1]]
-        + [[[file.ending, file.flavour, file.size] for file in slide.files]]
-        for slide in listing.slides
-    ]
     rejected = [
         [one.series_instance_uid, one.code, one.message, list(one.files)]
         for one in listing.rejected
     ]
-    first, second = _json([head, bool(rejected)]), _json([slides, rejected])
+    first, second = _json([head, bool(rejected)]), _json([listing.slides, rejected, listing.study])
     checked = len(first).to_bytes(4, "little") + first + second
     return zlib.crc32(checked).to_bytes(4, "little") + checked
 
@@ -175,10 +179,11 @@ def listing_of(record: bytes) -> ListedSeries:
     """The listing that bytes hold, of which `head_of` was read.  Raises RecordError."""
     try:
         _, size = _SIZES.unpack_from(record)
-        (slides, rejected), _ = _decoded(str(memoryview(record)[8 + size :], "ascii"))
+        (slides, rejected, study), _ = _decoded(str(memoryview(record)[8 + size :], "ascii"))
         listing = ListedSeries(
             tuple([_slide_of(*row) for row in slides]),
             tuple([Rejection(uid, code, said, tuple(keys)) for uid, code, said, keys in rejected]),
+            None if study is None else Weight(*study),
         )
     except (ValueError, TypeError, struct.error) as error:
         raise RecordError(f"a listing is damaged: {error}") from error
@@ -191,11 +196,10 @@ def _slide_of(*row: Any) -> ListedSlide:
         raise TypeError("a value is of another type")
     # Slides have most of their values in common, and stay as long as the folder was looked into.
     values = [intern(value) if type(value) is str else value for value in values]
-    files = tuple(
-        [ListedFile(intern(ending), intern(flavour), size) for ending, flavour, size in files_of]
-    )
-    make: Callable[..., ListedSlide] = ListedSlide
-    return make(*values, files)
+    files = [
+        ListedFile(intern(ending), intern(flavour), size) for ending, flavour, size in files_of
+    ]
+    return ListedSlide._make([*values, tuple(files)])
 
 
 def version_of(entry: CataloguedSlide, series: str) -> str:

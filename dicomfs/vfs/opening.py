@@ -20,6 +20,7 @@ from dicomfs.limits import Limits
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.source.protocol import SourceObject
 from dicomfs.vfs.attributes import bounded
+from dicomfs.vfs.folders import listed
 from dicomfs.vfs.listing import ListedFile, ListedSeries, ListedSlide, version_of
 from dicomfs.vfs.names import alone
 from dicomfs.vfs.options import LayoutOptions
@@ -52,7 +53,7 @@ def list_series(
             log.exception("series %s cannot be laid out", series)
             keys = tuple(obj.key for obj in entry.objects)
             rejected.append(Rejection(series, "internal", "could not be laid out", keys))
-    return ListedSeries(tuple(slides), tuple(rejected))
+    return listed(series, slides, rejected)
 
 
 def _listed(

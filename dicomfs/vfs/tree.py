@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import TypeAlias, TypeGuard
+from typing import NamedTuple, TypeAlias, TypeGuard
 
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.vfs import names
@@ -25,8 +25,7 @@ ROOT_INODE = 1
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file that is to be shown.  The directories on the way to it make themselves.
 
     path : names from the root down; the last one is the file's.
@@ -39,7 +38,7 @@ class Entry:
     content: VirtualFile | Listed
     mtime_ns: int
     token: str
-    attributes: Mapping[str, bytes] = field(default_factory=lambda: NO_ATTRIBUTES)
+    attributes: Mapping[str, bytes] = NO_ATTRIBUTES
 
 
 @dataclass(frozen=True, slots=True, eq=False)

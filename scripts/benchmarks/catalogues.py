@@ -22,7 +22,8 @@ from dicomfs.limits import DEFAULT_LIMITS
 from dicomfs.source.directory import local_source
 from dicomfs.source.local import LocalDirectory
 from dicomfs.source.protocol import SourceObject
-from dicomfs.vfs.listing import ListedSeries, ListedSlide, head_of, listing_of, record_of
+from dicomfs.vfs.folders import listed
+from dicomfs.vfs.listing import ListedSlide, head_of, listing_of, record_of
 
 STUDIES: Final = 20
 """Of each patient, with one series each."""
@@ -99,8 +100,7 @@ def _keep_listings(source: Path, index: Index, pattern: _Pattern, series: int) -
         for number in range(first, min(first + _AT_ONCE, series + 1)):
             name = f"2.25.{number}"
             patient = f"P{number // STUDIES:06d}"
-            slide = dataclasses.replace(
-                pattern.slide,
+            slide = pattern.slide._replace(
                 series_instance_uid=name,
                 study_instance_uid=f"{name}.1",
                 patient_id=patient,
@@ -109,5 +109,5 @@ def _keep_listings(source: Path, index: Index, pattern: _Pattern, series: int) -
                 stem=f"S{number:06d}-{number:08x}",
                 version=f"{number:032x}",
             )
-            rows.append((name, collection.digest(name), record_of(ListedSeries((slide,), ()))))
+            rows.append((name, collection.digest(name), record_of(listed(name, [slide], []))))
         index.keep_listings(pattern.options, rows)
