@@ -30,6 +30,7 @@ from dicomfs.reading.reader import Reader
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.source.directory import local_source
 from dicomfs.source.inflating import InflatingSource
+from dicomfs.source.local import key_below
 from dicomfs.version import __version__
 from dicomfs.vfs.nodes import Directory, File, Node
 from dicomfs.vfs.options import LayoutOptions
@@ -127,7 +128,8 @@ class Archive:
     ) -> Archive:
         """What the index remembers of a directory, before that was looked at; see `follow`."""
         profile = options.profile
-        place = Place(source, cache_directory() / "inflated")
+        left_out = None if exclude is None else key_below(source, exclude)
+        place = Place(source, cache_directory() / "inflated", left_out)
         local = local_source(source, place.cache, limits, profile, exclude=exclude)
         opened = open_index_of(source, index, profile)
         collection = Collection(local, opened, limits, place, profile)

@@ -13,23 +13,25 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from dicomfs.catalog.catalogue import CataloguedSlide, OtherSeries, Rejection
+from dicomfs.catalog.comparing import Comparison, compare_apart
 from dicomfs.catalog.findings import AGAIN, Finding, Inflated, What, stranger_parts
-from dicomfs.catalog.objects import KnownObjects
+from dicomfs.catalog.objects import Difference, KnownObjects, digest_of
 from dicomfs.catalog.parsing import Batch, Place, look_at_all
 from dicomfs.catalog.store import Index, Row
 from dicomfs.errors import RejectedError, SourceChangedError
 from dicomfs.limits import Limits
-from dicomfs.source.protocol import ScannableSource, SourceObject
+from dicomfs.source.protocol import Problem, ScannableSource, SourceObject
 
 if TYPE_CHECKING:
     from dicomfs.dicom.confidentiality.pseudonyms import Profile
     from dicomfs.dicom.instance import Instance
 
 log = logging.getLogger(__name__)
+
+_MANY = 2000  # objects that take longer to compare than a process to start
 
 Progress = Callable[[int, int | None], None]
 """Is told how many files were looked at, and of how many where that is known."""
@@ -41,17 +43,6 @@ class Built:
 
     slides: tuple[CataloguedSlide, ...]
     rejected: tuple[Rejection, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How a source differs from what is known of it.
-
-    fresh : objects that are new or another version than the known one; gone : keys
-    """
-
-    fresh: tuple[SourceObject, ...]
-    gone: tuple[str, ...]
 
 
 class Collection:
@@ -73,11 +64,15 @@ class Collection:
         self.profile = profile
         self.source = source
         self.index = index
+        self.problems: tuple[Problem, ...] = ()
+        """What could not be listed the last time."""
         self.unlisted: tuple[Rejection, ...] = ()
+        """The same, as what is not shown."""
         self._limits = limits
         self._place = place
         self._loading = threading.Lock()
         self._loaded: KnownObjects | None = None
+        self._compared: Comparison | None = None
         self._rejections: dict[str, Rejection] = {}
         self._by_study: dict[str, list[OtherSeries]] | None = None
         self._changed_studies: set[str] = set()
@@ -85,7 +80,7 @@ class Collection:
 
     @property
     def _objects(self) -> KnownObjects:
-        """The objects that the index knew when somebody first asked for one.  May block."""
+        """The objects that the index knew when somebody first asked for all.  May block."""
         if self._loaded is None:
             with self._loading:
                 if self._loaded is None:
@@ -96,38 +91,32 @@ class Collection:
     def _rows(self) -> dict[str, Row]:
         return self._objects.rows
 
-    @property
-    def _series(self) -> dict[str, list[str]]:
-        return self._objects.series
-
     # ------------------------------------------------------------ what there is
 
     @property
     def series(self) -> Iterable[str]:
         """The keys of all series."""
-        return self._series.keys()
+        return self._objects.series.keys()
 
-    def series_of(self, key: str) -> str | None:
-        """The series of an object; None where it is part of none."""
-        row = self._rows.get(key)
-        return row.group if row is not None and row.what is What.INSTANCE else None
-
-    def keys(self, series: str) -> Sequence[str]:
-        """The keys of the objects of a series, in the order in which a source lists them."""
-        return sorted(self._series.get(series, ()), key=lambda key: key.split("/"))
+    def _members(self, series: str) -> list[tuple[str, Row]]:
+        """The objects of a series by key, in any order; none of a series that is not known."""
+        if self._loaded is None:
+            return list(self.index.members(series))
+        return self._loaded.members(series)
 
     def members(self, series: str) -> list[tuple[SourceObject, Row]]:
-        """The objects of a series, in that order."""
-        return [(SourceObject(key, self._rows[key].identity), self._rows[key])
-                for key in self.keys(series)]  # fmt: skip
+        """The objects of a series, in the order in which a source lists them."""
+        members = sorted(self._members(series), key=lambda member: member[0].split("/"))
+        return [(SourceObject(key, row.identity), row) for key, row in members]
 
-    def digest(self, series: str) -> bytes:
-        """Changes with the objects of a series."""
-        rows = self._rows
-        text = "\0".join(
-            [f"{key}\0{rows[key].identity.fingerprint}" for key in sorted(self._series[series])]
-        )
-        return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+    def keys(self, series: str) -> Sequence[str]:
+        """The keys of these objects."""
+        return [obj.key for obj, _ in self.members(series)]
+
+    def digest(self, series: str) -> bytes | None:
+        """Changes with the objects of a series; None where there are none."""
+        members = self._members(series)
+        return digest_of(members) if members else None
 
     def counts(self) -> tuple[int, int]:
         """How many objects there are, and how many of them are not DICOM."""
@@ -189,43 +178,55 @@ class Collection:
     # ------------------------------------------------------------ changes
 
     def check(self) -> None:
-        """Forget everything where the index is damaged.  Blocks for as long as reading it takes."""
-        if not self.index.is_sound():
+        """Find out what the index is worth, and forget everything where it is damaged.  Blocks."""
+        self._compared = self._compare_apart()
+        if self._compared is None and not self.index.is_sound():
             self.index.renew()
             self._rejections.clear()
             self._loaded = KnownObjects()
 
-    def difference(self, objects: Iterable[SourceObject], below: str = "") -> Difference:
-        """Compare what is known with what the source lists.
+    def _compare_apart(self) -> Comparison | None:
+        """Have another process compare source and index, where there is much to compare.
 
-        below : the key that the listing starts at, "" for all of the source
+        None where nothing came of it, or there is nothing to be won: with all objects at hand the
+        listing alone is enough.  A process that knows no secret cannot list a source whose names
+        are sealed.
         """
-        fresh: list[SourceObject] = []
-        seen: set[str] = set()
-        for obj in objects:
-            seen.add(obj.key)
-            row = self._rows.get(obj.key)
-            if row is None or row.identity != obj.identity:
-                fresh.append(obj)
-        if not below:
-            gone = [key for key in self._rows if key not in seen]
-        else:
-            prefix = f"{below}/"
-            gone = [
-                key
-                for key in self._rows
-                if key not in seen and (key == below or key.startswith(prefix))
-            ]
-        return Difference(tuple(fresh), tuple(gone))
+        place, path = self._place, self.index.path
+        if place is None or path is None or self.profile is not None or self._loaded is not None:
+            return None
+        if sum(self.index.counts().values()) < _MANY:
+            return None
+        return compare_apart(place.root, place.exclude, path)
 
-    def note_problems(self) -> None:
-        """Take over what the source could not list the last time."""
+    def digest_of_all(self) -> bytes:
+        """Changes with all series and their objects; see `KnownObjects.digest`."""
+        return self._objects.digest() if self._compared is None else self._compared.digest
+
+    def difference(self) -> Difference:
+        """Compare what is known with all that the source lists.  Blocks.
+
+        Raises SourceError where it cannot be listed.
+        """
+        compared, self._compared = self._compared or self._compare_apart(), None
+        if compared is not None:
+            self._note_problems(compared.problems)
+            return compared.difference
+        difference = self._objects.difference(self.source.objects())
+        self._note_problems(self.source.problems)
+        return difference
+
+    def difference_below(self, key: str) -> Difference:
+        """Compare what is known with what the source lists of an object or folder.  Blocks."""
+        return self._objects.difference(self.source.objects(key), key)
+
+    def _note_problems(self, problems: tuple[Problem, ...]) -> None:
+        """Take over what the source could not list."""
         unlisted = tuple(
-            Rejection("", "not-listed", problem.message, (problem.key,))
-            for problem in self.source.problems
+            Rejection("", "not-listed", problem.message, (problem.key,)) for problem in problems
         )
         self._others_changed |= unlisted != self.unlisted
-        self.unlisted = unlisted
+        self.problems, self.unlisted = problems, unlisted
 
     def remove(self, keys: Iterable[str]) -> set[str]:
         """Forget objects; returns the series that they were part of."""
@@ -233,7 +234,7 @@ class Collection:
         touched = {series for key in keys if (series := self._take_out(key)) is not None}
         if keys:
             self.index.forget(keys)
-            self.index.forget_listings(touched - self._series.keys())
+            self.index.forget_listings(touched - self._objects.series.keys())
         return touched
 
     def look_at(

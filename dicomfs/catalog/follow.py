@@ -133,7 +133,7 @@ class Follower:
 
     def _is_contained(self) -> bool:
         """Whether all of the source was listed, and whoever follows its links stays in it."""
-        problems = self._collection.source.problems
+        problems = self._collection.problems
         return self.failure is None and not any(problem.leads_out for problem in problems)
 
     def _go_on(self, watch: Watch | None) -> None:
@@ -173,8 +173,7 @@ class Follower:
             collection.check()
             self._touch(self._find_untold())
             self._find_untold = None
-        difference = collection.difference(collection.source.objects())
-        collection.note_problems()
+        difference = collection.difference()
         for key in difference.gone:
             self._forget_young(key)
         self._touch(collection.remove(difference.gone))
@@ -182,7 +181,7 @@ class Follower:
 
     def _look_below(self, key: str) -> None:
         collection = self._collection
-        difference = collection.difference(collection.source.objects(key), key)
+        difference = collection.difference_below(key)
         prefix = f"{key}/"
         for young in [k for k in self._young if k == key or k.startswith(prefix)]:
             if young in difference.gone or not any(o.key == young for o in difference.fresh):

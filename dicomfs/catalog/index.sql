@@ -13,6 +13,8 @@ CREATE TABLE files (
     inflated_size INTEGER
 ) WITHOUT ROWID;
 
+CREATE INDEX files_of_group ON files ("group");
+
 CREATE TABLE facts (key BLOB PRIMARY KEY, record BLOB NOT NULL);
 
 -- What many records have in common, such as ICC profiles.

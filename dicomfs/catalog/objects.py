@@ -8,9 +8,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import blake2b
 
 from dicomfs.catalog.findings import What
 from dicomfs.catalog.store import Row
+from dicomfs.source.protocol import SourceObject
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a source differs from what is known of it.
+
+    fresh : objects that are new or another version than the known one; gone : keys
+    """
+
+    fresh: tuple[SourceObject, ...]
+    gone: tuple[str, ...]
 
 
 class KnownObjects:
@@ -65,3 +79,41 @@ class KnownObjects:
             case What.REJECTED:
                 self.rejected.discard(key)
         return row
+
+    def members(self, series: str) -> list[tuple[str, Row]]:
+        """The objects of a series by key, in any order; none of a series that is not known."""
+        return [(key, self.rows[key]) for key in self.series.get(series, ())]
+
+    def difference(self, objects: Iterable[SourceObject], below: str = "") -> Difference:
+        """Compare what is known with what a source lists.
+
+        below : the key that the listing starts at, "" for all of the source
+        """
+        fresh: list[SourceObject] = []
+        seen: set[str] = set()
+        for obj in objects:
+            seen.add(obj.key)
+            row = self.rows.get(obj.key)
+            if row is None or row.identity != obj.identity:
+                fresh.append(obj)
+        gone = [key for key in self.rows if key not in seen]
+        if below:
+            prefix = f"{below}/"
+            gone = [key for key in gone if key == below or key.startswith(prefix)]
+        return Difference(tuple(fresh), tuple(gone))
+
+    def digest(self) -> bytes:
+        """Changes with the series and their objects; see `digest_of_all`."""
+        return digest_of_all({one: digest_of(self.members(one)) for one in self.series})
+
+
+def digest_of(members: Iterable[tuple[str, Row]]) -> bytes:
+    """Changes with the objects of a series, and with the version of each."""
+    text = "\0".join([f"{key}\0{row.identity.fingerprint}" for key, row in sorted(members)])
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+
+
+def digest_of_all(digests: dict[str, bytes]) -> bytes:
+    """Changes with the series that there are, and with the digest of each."""
+    text = "\0".join([f"{series}\0{digests[series].hex()}" for series in sorted(digests)])
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -39,13 +39,15 @@ Batch = list[tuple[SourceObject, Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a worker process finds the source.
+    """Where another process finds the source.
 
     root : the directory of the source; cache : that of inflated copies
+    exclude : key of a folder that is left out when the source is listed
     """
 
     root: Path
     cache: Path
+    exclude: str | None = None
 
 
 def look_at_all(

@@ -39,6 +39,10 @@ T = TypeVar("T")
 _APPLICATION = 0x64636D66  # "dcmf", in the header of the file
 _FORMAT = 1
 _64_BITS = (1 << 64) - 1
+_ROWS = (
+    'SELECT key, device, inode, size, mtime_ns, what, "group", inflate_from, inflated_size'
+    " FROM files"
+)
 _PATIENCE = 5.0  # seconds that a writer waits for another one
 _READERS_OF_FACTS = ("dicom", "catalog")  # packages whose code decides what is in the index
 
@@ -84,13 +88,17 @@ class Index:
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """All objects by key.  Rows that make no sense are left out."""
-        statement = (
-            'SELECT key, device, inode, size, mtime_ns, what, "group",'
-            " inflate_from, inflated_size FROM files"
-        )
+        return self._rows(_ROWS)
+
+    def members(self, series: str) -> Iterator[tuple[str, Row]]:
+        """The objects of a series by key, as `rows` has them."""
+        values = (_storable(series), int(What.INSTANCE))
+        return self._rows(f'{_ROWS} WHERE "group" = ? AND what = ?', values)
+
+    def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> Iterator[tuple[str, Row]]:
         groups: dict[str, str] = {}
         for key, device, inode, size, mtime_ns, what, group, start, inflated in self._all(
-            statement
+            statement, values
         ):
             try:
                 row = Row(
@@ -325,6 +333,17 @@ def open_index(path: Path, *, ours: bool, variant: str = "") -> Index:
     except (OSError, sqlite3.Error) as error:
         log.warning("%s cannot be used, which costs time only: %s", name, error)
         return memory_index()
+
+
+def existing_index(path: Path) -> Index | None:
+    """An index of this version that is there; None where none is, or none that can be read."""
+    try:
+        if not path.exists():
+            return None
+        connection = _connect(path, f"the index {path}", "")
+    except (OSError, sqlite3.Error):
+        return None
+    return None if connection is None else Index(connection, path)
 
 
 def memory_index() -> Index:

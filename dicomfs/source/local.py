@@ -31,6 +31,12 @@ from dicomfs.source.protocol import Problem, SourceObject, SourceStats, printabl
 T = TypeVar("T")
 
 
+def key_below(root: Path, path: Path) -> str | None:
+    """The key of a path below a directory, None for one that lies elsewhere."""
+    key = os.path.relpath(os.path.realpath(path), os.path.realpath(root))
+    return None if key.split("/")[0] == ".." else key
+
+
 class LocalDirectory:
     """The regular files below a directory; see `dicomfs.source.protocol.Source`.
 
@@ -48,16 +54,11 @@ class LocalDirectory:
         self._root = os.path.realpath(root)
         if not os.path.isdir(self._root):
             raise UsageError(f"{self.name} is not a directory")
-        self._exclude = None if exclude is None else self._key_of(exclude)
+        self._exclude = None if exclude is None else key_below(root, exclude)
         self._handles = HandleTable(limits.open_files, self._open)
         self._inline: dict[int, int | None] = {}
         self._cold_reads = 0
         self._counting = threading.Lock()
-
-    def _key_of(self, path: Path) -> str | None:
-        """The key of a path below the root, None for one that lies elsewhere."""
-        key = os.path.relpath(os.path.realpath(path), self._root)
-        return None if key.split("/")[0] == ".." else key
 
     def key(self, path: str) -> str:
         """The key of what lies at a path relative to the root: that path."""

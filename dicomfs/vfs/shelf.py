@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dicomfs.catalog.catalogue import Rejection
 from dicomfs.catalog.codec import RecordError
 from dicomfs.catalog.collection import Collection
+from dicomfs.catalog.objects import digest_of_all
 from dicomfs.catalog.store import code_digest
 from dicomfs.limits import Limits
 from dicomfs.reading.virtual_file import literal_file
@@ -129,6 +130,8 @@ class Shelf:
         """The series of which something else is shown than the index has objects of."""
         collection, held = self.collection, self._folders.held
         collection.index.forget_other_listings(self._code)
+        if collection.digest_of_all() == digest_of_all({s: held[s].digest for s in held}):
+            return set()
         known = set(collection.series)
         wrong = {
             series
@@ -141,10 +144,9 @@ class Shelf:
         """Find out what has become of series, some at a time.  Blocks."""
         listings: Listings = {}
         rows: list[tuple[str, bytes, bytes]] = []
-        known = self.collection.series
         for one in series:
-            if one in known:
-                digest = self.collection.digest(one)
+            digest = self.collection.digest(one)
+            if digest is not None:
                 record = record_of(self._list(one))
                 listings[one] = Held(digest, record, head_of(record))
                 rows.append((one, digest, record))

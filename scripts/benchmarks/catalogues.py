@@ -109,5 +109,7 @@ def _keep_listings(source: Path, index: Index, pattern: _Pattern, series: int) -
                 stem=f"S{number:06d}-{number:08x}",
                 version=f"{number:032x}",
             )
-            rows.append((name, collection.digest(name), record_of(listed(name, [slide], []))))
+            digest = collection.digest(name)
+            assert digest is not None
+            rows.append((name, digest, record_of(listed(name, [slide], []))))
         index.keep_listings(pattern.options, rows)
