@@ -11,7 +11,6 @@ import os
 import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import count
 from typing import Any, NoReturn, Protocol
 from weakref import WeakValueDictionary
@@ -240,7 +239,7 @@ class Operations(pyfuse3.Operations):
                 )
                 if not live:
                     self._at_hand[inode] = content
-            node = replace(node, holds=content)
+            node = node._replace(holds=content)
         handle = next(self._handles)
         self._files[handle] = node
         # The kernel may keep pages from one open to the next: other bytes have another number.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dicomfs.catalog.catalogue import OtherSeries, Rejection
 from dicomfs.catalog.codec import RecordError
@@ -291,14 +291,13 @@ class Folders:
         """What is in the folder of a study."""
         known = self._known(study)
         slides = known.slides()
+        newest = 0
         for series, slide, stem in slides:
             yield from self._entries(series, slide, (*path, stem))
+            newest = max(newest, slide.mtime_ns)
         if self._others is not None and slides:
-            newest = max(slide.mtime_ns for _, slide, _ in slides)
-            path_of_document = (*path, STUDY_FILE)
-            yield entry_of(
-                path_of_document, newest, lambda: study_content(known.content()), known.weight()
-            )
+            document = (*path, STUDY_FILE)
+            yield entry_of(document, newest, lambda: study_content(known.content()), known.weight())
 
     def _slides(self, study: Study) -> list[tuple[str, ListedSlide, str]]:
         """The slides of a study: their series, and the names of their files without endings."""
@@ -320,8 +319,7 @@ def _of(study: Study) -> Callable[[ListedSlide | Whereabouts], bool]:
     return lambda slide: (slide.patient_id, slide.study_instance_uid) == study
 
 
-@dataclass(frozen=True, slots=True)
-class _KnownStudy:
+class _KnownStudy(NamedTuple):
     """A study as it was at some moment.
 
     members : its series by key, with what was held of them

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 LONGEST = 255
 """Bytes of UTF-8 in one name, the limit of Linux (NAME_MAX)."""
@@ -33,8 +33,7 @@ _HARMLESS = re.compile(r"[ !#-)+-.0-9;=@-\[\]-{}~]*")
 _DIGITS = (8, 16, 32, 64)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """A name that is asked for: `text` for people, `token` for uniqueness, `ending` as it is.
 
     token : what identifies the thing for ever, such as a UID; only its hash shows.

@@ -6,9 +6,8 @@ Must not know FUSE, nor where the bytes of a file come from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from dicomfs.reading.virtual_file import VirtualFile
 
@@ -26,8 +25,7 @@ class Listed(Protocol):
         """The content.  Blocks.  Raises DicomfsError."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class File:
+class File(NamedTuple):
     """A regular file.
 
     holds : the content, or what stands for it until somebody opens the file
@@ -40,7 +38,7 @@ class File:
     holds: VirtualFile | Listed
     mtime_ns: int
     inode: int
-    attributes: Mapping[str, bytes] = field(default_factory=lambda: NO_ATTRIBUTES)
+    attributes: Mapping[str, bytes] = NO_ATTRIBUTES
 
     @property
     def size(self) -> int:

@@ -9,8 +9,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakValueDictionary
 
 from dicomfs.catalog.catalogue import CataloguedSlide, Rejection
@@ -203,8 +202,7 @@ class Opener:
         return bounded(printable_values(dataset))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HeldFile:
+class HeldFile(NamedTuple):
     """What stands for a file of a slide in a tree; see `dicomfs.vfs.nodes.Listed`."""
 
     opener: Opener

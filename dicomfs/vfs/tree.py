@@ -337,9 +337,9 @@ class Tree:
 
     def _free_number(self, path: Path, token: str) -> int:
         taken = self._nodes
-        number = _number(path, token, ())
-        if number in taken and self._path(number) != path:
-            return _number(path, token, taken)
+        number = _number(path, token)
+        if number <= ROOT_INODE or (number in taken and self._path(number) != path):
+            return _untaken_number(path, token, taken)
         return number
 
     def _directory(self, inode: int) -> Directory | None:
@@ -427,22 +427,24 @@ def _numbers(files: Mapping[Path, Leaf], directories: Iterable[Path]) -> dict[Pa
     taken = {ROOT_INODE}
     for path in sorted(tokens):
         if path:
-            inodes[path] = _number(path, tokens[path], taken)
+            inodes[path] = _untaken_number(path, tokens[path], taken)
             taken.add(inodes[path])
     return inodes
 
 
-def _number(path: Path, token: str, taken: Container[int]) -> int:
+def _number(path: Path, token: str, attempt: int = 0) -> int:
+    # A name has no NUL, so nothing but this path, token and attempt makes these bytes.
+    name = "\0".join(path)
+    text = f"{name}\0\0{attempt}\0{token}".encode("utf-8", "surrogatepass")
+    # 63 bits: programs that keep inode numbers in signed integers are many.
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+def _untaken_number(path: Path, token: str, taken: Container[int]) -> int:
     attempt = 0
-    while True:
-        # A name has no NUL, so nothing but this path, token and attempt makes these bytes.
-        text = "\0".join([*path, "", str(attempt), token])
-        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        # 63 bits: programs that keep inode numbers in signed integers are many.
-        number = int.from_bytes(digest, "big") >> 1
-        if number > ROOT_INODE and number not in taken:
-            return number
+    while (number := _number(path, token, attempt)) <= ROOT_INODE or number in taken:
         attempt += 1
+    return number
 
 
 def _directory(path: Path, nodes: list[Node], inode: int, mtime_ns: int) -> Directory:
