@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from dicomfs.vfs.listing import ListedSlide
+from dicomfs.vfs.listing import ShownSlide
 
 OWN = "user.dicomfs."
 KEYWORDS = "user.dicom."
@@ -29,7 +29,7 @@ class Attributes(Mapping[str, bytes]):
     __slots__ = ("_fetch", "_flavour", "_slide")
 
     def __init__(
-        self, slide: ListedSlide, flavour: str, fetch: Callable[[], Mapping[str, bytes]]
+        self, slide: ShownSlide, flavour: str, fetch: Callable[[], Mapping[str, bytes]]
     ) -> None:
         self._slide = slide
         self._flavour = flavour

@@ -29,9 +29,12 @@ from dicomfs.vfs.listing import (
     Head,
     ListedSeries,
     ListedSlide,
+    ShownSeries,
+    ShownSlide,
     Weight,
     Whereabouts,
     listing_of,
+    shown_of,
 )
 from dicomfs.vfs.names import Wanted
 from dicomfs.vfs.tree import Entry, Folder, Leaf, Path
@@ -44,7 +47,7 @@ Study = tuple[str, str]
 SlidePath = tuple[str, str, str]
 """Names of patient, study, and of the files of a slide without their endings."""
 
-SlideEntries = Callable[[str, ListedSlide, SlidePath], Iterable[Entry]]
+SlideEntries = Callable[[str, ShownSlide, SlidePath], Iterable[Entry]]
 """Makes the files of a slide, of a series."""
 
 
@@ -64,11 +67,19 @@ class Held:
         """The studies that its slides are of; one, where the data sets make sense."""
         return {(slide.patient_id, slide.study_instance_uid) for slide in self.head.slides}
 
+    def shown(self) -> ShownSeries:
+        """Of the listing, what its files are shown by."""
+        try:
+            return shown_of(self.record)
+        except RecordError as error:  # its checksum was right
+            log.error("%s", error)
+            return ShownSeries((), None)
+
     def listing(self) -> ListedSeries:
         """All of the listing."""
         try:
             return listing_of(self.record)
-        except RecordError as error:  # its checksum was right
+        except RecordError as error:
             log.error("%s", error)
             return ListedSeries((), ())
 
@@ -100,7 +111,7 @@ class Folders:
         """What is held of each series."""
         return self._held
 
-    def places(self) -> Iterator[tuple[str, ListedSlide, SlidePath]]:
+    def places(self) -> Iterator[tuple[str, ShownSlide, SlidePath]]:
         """All slides with their series."""
         for patient in self._patients:
             for study, name in self._study_names(patient).items():
@@ -299,7 +310,7 @@ class Folders:
             document = (*path, STUDY_FILE)
             yield entry_of(document, newest, lambda: study_content(known.content()), known.weight())
 
-    def _slides(self, study: Study) -> list[tuple[str, ListedSlide, str]]:
+    def _slides(self, study: Study) -> list[tuple[str, ShownSlide, str]]:
         """The slides of a study: their series, and the names of their files without endings."""
         return self._known(study).slides()
 
@@ -314,7 +325,7 @@ def _by_name(found: tuple[Folder, Study]) -> Path:
     return found[0].path
 
 
-def _of(study: Study) -> Callable[[ListedSlide | Whereabouts], bool]:
+def _of(study: Study) -> Callable[[ListedSlide | ShownSlide | Whereabouts], bool]:
     """Tells whether a slide is of a study."""
     return lambda slide: (slide.patient_id, slide.study_instance_uid) == study
 
@@ -331,16 +342,20 @@ class _KnownStudy(NamedTuple):
 
     def content(self) -> StudyContent:
         """All that is known of it."""
-        slides = tuple((slide, stem) for _, slide, stem in self.slides())
-        return StudyContent(slides, self.others)
+        told = [
+            slide
+            for _, held in self.members
+            for slide in filter(_of(self.study), held.listing().slides)
+        ]
+        stems = [stem for _, _, stem in self.slides()]
+        return StudyContent(tuple(zip(told, stems, strict=True)), self.others)
 
-    def slides(self) -> list[tuple[str, ListedSlide, str]]:
+    def slides(self) -> list[tuple[str, ShownSlide, str]]:
         """The slides: their series, and the names of their files without endings."""
         found = [
             (series, slide)
             for series, held in self.members
-            for slide in held.listing().slides
-            if (slide.patient_id, slide.study_instance_uid) == self.study
+            for slide in filter(_of(self.study), held.shown().slides)
         ]
         if len(found) == 1:  # as in most studies: there is nothing to confuse it with
             return [(*found[0], found[0][1].stem)]
@@ -351,10 +366,10 @@ class _KnownStudy(NamedTuple):
         if len(self.members) > 1 or self.others:
             return None
         ((_, held),) = self.members
-        return held.listing().study
+        return held.shown().study
 
 
-def _stems(slides: Sequence[tuple[str, ListedSlide]]) -> list[str]:
+def _stems(slides: Sequence[tuple[str, ListedSlide | ShownSlide]]) -> list[str]:
     """The names of the files of all slides of a study, without endings; each with its series."""
     tokens = [
         Wanted(slide.stem, f"{series} {slide.pyramid_uid}", LONGEST_ENDING)

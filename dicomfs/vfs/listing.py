@@ -36,12 +36,33 @@ class ListedFile(NamedTuple):
     size: int
 
 
-class ListedSlide(NamedTuple):
-    """A slide.
+class ShownSlide(NamedTuple):
+    """Of a slide, what has to be known to show its files.
 
-    patient, study, stem : names of its folders and its files where nothing is confused
-    version : changes with its source files
     warnings : codes, with spaces between
+    stem : the name of its files without endings, where it is not confused with another one
+    version : changes with its source files
+    """
+
+    series_instance_uid: str
+    study_instance_uid: str
+    pyramid_uid: str
+    patient_id: str
+    warnings: str
+    stem: str
+    mtime_ns: int
+    version: str
+    files: tuple[ListedFile, ...]
+
+    def token(self, file: ListedFile) -> str:
+        """What identifies the bytes of a file."""
+        return f"{self.version} {file.size}" if file.flavour else self.version
+
+
+class ListedSlide(NamedTuple):
+    """A slide: first all that `ShownSlide` has, then what documents say of it.
+
+    patient, study : names of its folders where nothing is confused
     study_moment : ISO 8601; patient_birth_date too
     sop_classes : UIDs, with spaces between
     instances : how many its series has, each counted once
@@ -51,6 +72,11 @@ class ListedSlide(NamedTuple):
     study_instance_uid: str
     pyramid_uid: str
     patient_id: str
+    warnings: str
+    stem: str
+    mtime_ns: int
+    version: str
+    files: tuple[ListedFile, ...]
     patient_id_issuer: str
     patient_name: str
     patient_birth_date: str
@@ -64,17 +90,8 @@ class ListedSlide(NamedTuple):
     modality: str
     sop_classes: str
     instances: int
-    warnings: str
     patient: str
     study: str
-    stem: str
-    mtime_ns: int
-    version: str
-    files: tuple[ListedFile, ...]
-
-    def token(self, file: ListedFile) -> str:
-        """What identifies the bytes of a file."""
-        return f"{self.version} {file.size}" if file.flavour else self.version
 
 
 class Weight(NamedTuple):
@@ -95,6 +112,13 @@ class ListedSeries:
     slides: tuple[ListedSlide, ...]
     rejected: tuple[Rejection, ...]
     study: Weight | None = None
+
+
+class ShownSeries(NamedTuple):
+    """Of a listing, what has to be known to show the files of its slides; see `ListedSeries`."""
+
+    slides: tuple[ShownSlide, ...]
+    study: Weight | None
 
 
 class Whereabouts(NamedTuple):
@@ -125,17 +149,18 @@ class Head:
     troubled: bool
 
 
-_SLIDE_TYPES = [
-    int if name in ("mtime_ns", "instances") else str for name in ListedSlide._fields[:-1]
-]
+_SHOWN = len(ShownSlide._fields)
+_SHOWN_TYPES = [int if name == "mtime_ns" else str for name in ShownSlide._fields[:-1]]
+_TOLD_TYPES = [int if name == "instances" else str for name in ListedSlide._fields[_SHOWN:]]
 _WHERE_TYPES = [str, str, str, str, int, int, int, int]
 # What `json.loads` comes to in the end, at half of its price for texts as short as these.
 _decoded = json.JSONDecoder().raw_decode
-_SIZES = struct.Struct("<II")  # CRC-32 of what follows it, bytes of the head
+_SIZES = struct.Struct("<III")  # CRC-32 of what follows it, bytes of the first and the second part
 
 
 def record_of(listing: ListedSeries) -> bytes:
-    """A listing as bytes: its head, and the rest, which is read when somebody looks."""
+    """A listing as bytes, in three parts, so that nobody reads more of it than is asked for: its
+    head, what its files are shown by, and what documents say."""
     head = [
         [one.patient_id, one.study_instance_uid, one.patient, one.study, one.mtime_ns,
          len(one.files), sum(file.size for file in one.files), one.instances]
@@ -145,13 +170,23 @@ def record_of(listing: ListedSeries) -> bytes:
         [one.series_instance_uid, one.code, one.message, list(one.files)]
         for one in listing.rejected
     ]
-    first, second = _json([head, bool(rejected)]), _json([listing.slides, rejected, listing.study])
-    checked = len(first).to_bytes(4, "little") + first + second
+    first = _json([head, bool(rejected)])
+    second = _json([[slide[:_SHOWN] for slide in listing.slides], listing.study])
+    third = _json([[slide[_SHOWN:] for slide in listing.slides], rejected])
+    checked = struct.pack("<II", len(first), len(second)) + first + second + third
     return zlib.crc32(checked).to_bytes(4, "little") + checked
 
 
 def _json(content: object) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode("ascii")
+
+
+def _part(record: bytes, number: int) -> Any:
+    """The content of a part of a record, counted from 0."""
+    _, first, second = _SIZES.unpack_from(record)
+    start = _SIZES.size
+    ends = (start, start + first, start + first + second, len(record))
+    return _decoded(str(memoryview(record)[ends[number] : ends[number + 1]], "ascii"))[0]
 
 
 def head_of(record: bytes) -> Head:
@@ -160,10 +195,10 @@ def head_of(record: bytes) -> Head:
     Written out by hand: a mount reads all of them before it answers for the first time.
     """
     try:
-        checksum, size = _SIZES.unpack_from(record)
+        checksum, size, _ = _SIZES.unpack_from(record)
         if zlib.crc32(memoryview(record)[4:]) != checksum:
             raise RecordError("a listing is damaged")
-        (rows, troubled), _ = _decoded(str(memoryview(record)[8 : 8 + size], "ascii"))
+        (rows, troubled), _ = _decoded(str(memoryview(record)[12 : 12 + size], "ascii"))
         slides = []
         for row in rows:
             if list(map(type, row)) != _WHERE_TYPES:
@@ -175,31 +210,49 @@ def head_of(record: bytes) -> Head:
 
 
 @lru_cache(maxsize=32)  # asked several times while a folder is made
-def listing_of(record: bytes) -> ListedSeries:
-    """The listing that bytes hold, of which `head_of` was read.  Raises RecordError."""
+def shown_of(record: bytes) -> ShownSeries:
+    """What shows the files of a listing of which `head_of` was read.  Raises RecordError."""
     try:
-        _, size = _SIZES.unpack_from(record)
-        (slides, rejected, study), _ = _decoded(str(memoryview(record)[8 + size :], "ascii"))
-        listing = ListedSeries(
-            tuple([_slide_of(*row) for row in slides]),
-            tuple([Rejection(uid, code, said, tuple(keys)) for uid, code, said, keys in rejected]),
-            None if study is None else Weight(*study),
+        rows, study = _part(record, 1)
+        return ShownSeries(
+            tuple([_shown_slide(row) for row in rows]), None if study is None else Weight(*study)
         )
     except (ValueError, TypeError, struct.error) as error:
         raise RecordError(f"a listing is damaged: {error}") from error
-    return listing
 
 
-def _slide_of(*row: Any) -> ListedSlide:
+def listing_of(record: bytes) -> ListedSeries:
+    """The listing that bytes hold, of which `head_of` was read.  Raises RecordError."""
+    shown = shown_of(record)
+    try:
+        told, rejected = _part(record, 2)
+        slides = []
+        for one, more in zip(shown.slides, told, strict=True):
+            if list(map(type, more)) != _TOLD_TYPES:
+                raise RecordError("a listing is damaged")
+            slides.append(ListedSlide._make([*one, *more]))
+        return ListedSeries(
+            tuple(slides),
+            tuple([Rejection(uid, code, said, tuple(keys)) for uid, code, said, keys in rejected]),
+            shown.study,
+        )
+    except (ValueError, TypeError, struct.error) as error:
+        raise RecordError(f"a listing is damaged: {error}") from error
+
+
+def _shown_slide(row: list[Any]) -> ShownSlide:
     *values, files_of = row
-    if list(map(type, values)) != _SLIDE_TYPES:
+    if list(map(type, values)) != _SHOWN_TYPES:
         raise TypeError("a value is of another type")
-    # Slides have most of their values in common, and stay as long as the folder was looked into.
-    values = [intern(value) if type(value) is str else value for value in values]
+    # What many have in common is kept once: it stays as long as the folder was looked into.
     files = [
         ListedFile(intern(ending), intern(flavour), size) for ending, flavour, size in files_of
     ]
-    return ListedSlide._make([*values, tuple(files)])
+    uid, study, pyramid, patient, warnings, stem, mtime_ns, version = values
+    return ShownSlide(
+        uid, intern(study), pyramid, intern(patient), intern(warnings), stem, mtime_ns, version,
+        tuple(files),
+    )  # fmt: skip
 
 
 def version_of(entry: CataloguedSlide, series: str) -> str:

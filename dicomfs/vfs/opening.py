@@ -20,7 +20,7 @@ from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.source.protocol import SourceObject
 from dicomfs.vfs.attributes import bounded
 from dicomfs.vfs.folders import listed
-from dicomfs.vfs.listing import ListedFile, ListedSeries, ListedSlide, version_of
+from dicomfs.vfs.listing import ListedFile, ListedSeries, ListedSlide, ShownSlide, version_of
 from dicomfs.vfs.names import alone
 from dicomfs.vfs.options import LayoutOptions
 
@@ -117,7 +117,7 @@ class Opener:
         self._printable: OrderedDict[_Key, Mapping[str, bytes]] = OrderedDict()
         self._in_use: WeakValueDictionary[tuple[_Key, str], VirtualFile] = WeakValueDictionary()
 
-    def slide(self, series: str, slide: ListedSlide, path: tuple[str, str, str]) -> SlideFiles:
+    def slide(self, series: str, slide: ShownSlide, path: tuple[str, str, str]) -> SlideFiles:
         """A slide with its files.  Blocks.
 
         path : names of patient, study, and of its files without their endings
@@ -137,7 +137,7 @@ class Opener:
         raise _changed(path)
 
     def file(
-        self, series: str, slide: ListedSlide, path: tuple[str, str, str], file: ListedFile
+        self, series: str, slide: ShownSlide, path: tuple[str, str, str], file: ListedFile
     ) -> VirtualFile:
         """A file of a slide.  Blocks.  Raises SourceChangedError."""
         key = (slide.version, slide.pyramid_uid, path[2])
@@ -153,7 +153,7 @@ class Opener:
             return content
 
     def _files(
-        self, key: _Key, series: str, slide: ListedSlide, path: tuple[str, str, str]
+        self, key: _Key, series: str, slide: ShownSlide, path: tuple[str, str, str]
     ) -> SlideFiles:
         """A slide, which is kept for a while.  To be called with the lock."""
         files = self._kept.get(key)
@@ -165,7 +165,7 @@ class Opener:
         return files
 
     def printable(
-        self, series: str, slide: ListedSlide, path: tuple[str, str, str]
+        self, series: str, slide: ShownSlide, path: tuple[str, str, str]
     ) -> Mapping[str, bytes]:
         """What the data set of the largest level says in a line each, as extended attributes.
 
@@ -207,7 +207,7 @@ class HeldFile(NamedTuple):
 
     opener: Opener
     series: str
-    slide: ListedSlide
+    slide: ShownSlide
     path: tuple[str, str, str]
     file: ListedFile
 

@@ -26,7 +26,7 @@ from dicomfs.vfs.attributes import Attributes
 from dicomfs.vfs.folders import Folders, Held, SlidePath
 from dicomfs.vfs.listing import (
     ListedSeries,
-    ListedSlide,
+    ShownSlide,
     head_of,
     json_bytes,
     record_of,
@@ -99,7 +99,7 @@ class Shelf:
 
     def slides(self) -> Iterator[SlideFiles]:
         """All slides with their files, put together, in the order of their source.  Blocks."""
-        places: dict[str, list[tuple[ListedSlide, SlidePath]]] = {}
+        places: dict[str, list[tuple[ShownSlide, SlidePath]]] = {}
         for series, slide, path in self._folders.places():
             places.setdefault(series, []).append((slide, path))
         for series in self._order(places):
@@ -182,7 +182,7 @@ class Shelf:
 
     # ------------------------------------------------------------ entries
 
-    def _slide_entries(self, series: str, slide: ListedSlide, path: SlidePath) -> Iterator[Entry]:
+    def _slide_entries(self, series: str, slide: ShownSlide, path: SlidePath) -> Iterator[Entry]:
         """The files of a slide."""
         for file in slide.files:
             held = HeldFile(self._opener, series, slide, path, file)

@@ -19,6 +19,7 @@ from dicomfs.vfs.listing import (
     ListedFile,
     ListedSeries,
     ListedSlide,
+    ShownSlide,
     head_of,
     json_bytes,
     listing_of,
@@ -65,7 +66,7 @@ def held(*slides: ListedSlide) -> Held:
     return Held(b"", record, head_of(record))
 
 
-def slide_files(series: str, one: ListedSlide, path: SlidePath) -> Iterator[Entry]:
+def slide_files(series: str, one: ShownSlide, path: SlidePath) -> Iterator[Entry]:
     for file in one.files:
         where = (path[0], path[1], path[2] + file.ending)
         yield Entry(where, CONTENT, one.mtime_ns, one.version)
