@@ -179,13 +179,13 @@ class Collection:
 
     def check(self) -> None:
         """Find out what the index is worth, and forget everything where it is damaged.  Blocks."""
-        self._compared = self._compare_apart()
+        self._compared = self._compare_apart(check=True)
         if self._compared is None and not self.index.is_sound():
             self.index.renew()
             self._rejections.clear()
             self._loaded = KnownObjects()
 
-    def _compare_apart(self) -> Comparison | None:
+    def _compare_apart(self, *, check: bool) -> Comparison | None:
         """Have another process compare source and index, where there is much to compare.
 
         None where nothing came of it, or there is nothing to be won: with all objects at hand the
@@ -197,7 +197,7 @@ class Collection:
             return None
         if sum(self.index.counts().values()) < _MANY:
             return None
-        return compare_apart(place.root, place.exclude, path)
+        return compare_apart(place.root, place.exclude, path, check=check)
 
     def digest_of_all(self) -> bytes:
         """Changes with all series and their objects; see `KnownObjects.digest`."""
@@ -208,7 +208,7 @@ class Collection:
 
         Raises SourceError where it cannot be listed.
         """
-        compared, self._compared = self._compared or self._compare_apart(), None
+        compared, self._compared = self._compared or self._compare_apart(check=False), None
         if compared is not None:
             self._note_problems(compared.problems)
             return compared.difference

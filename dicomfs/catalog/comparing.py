@@ -25,6 +25,7 @@ from dicomfs.source.protocol import Identity, Problem, SourceObject
 
 log = logging.getLogger(__name__)
 
+_CHECK = "check"
 _NOT_DONE = 3  # exit code: whoever asked has to find out by itself, and why
 
 
@@ -41,14 +42,18 @@ class Comparison:
     problems: tuple[Problem, ...]
 
 
-def compare_apart(root: Path, exclude: str | None, index: Path) -> Comparison | None:
+def compare_apart(
+    root: Path, exclude: str | None, index: Path, *, check: bool = True
+) -> Comparison | None:
     """Compare a directory with its index; None where that could not be done.  Blocks.
 
     exclude : key of a folder below it that is left out of the listing
+    check : whether it is to be found out first that all of the index can be read
     """
+    left_out = [] if exclude is None else [exclude]
     try:
         process = apart.start(
-            __name__, os.path.realpath(root), str(index), *([] if exclude is None else [exclude])
+            __name__, os.path.realpath(root), str(index), _CHECK if check else "", *left_out
         )
     except (OSError, ValueError) as error:
         log.debug("no process compares the source: %s", error)
@@ -70,13 +75,13 @@ def _comparison_of(told: bytes) -> Comparison:
     )
 
 
-def main(root: str, index: str, exclude: str | None = None) -> None:
+def main(root: str, index: str, check: str, exclude: str | None = None) -> None:
     """Compare and tell; exit code 3 where the index or the source cannot be read."""
     opened = existing_index(Path(index))
     if opened is None:
         sys.exit(_NOT_DONE)
     with contextlib.closing(opened):
-        if not opened.is_sound():
+        if check and not opened.is_sound():
             sys.exit(_NOT_DONE)
         known = KnownObjects(opened.rows())
     problems: list[Problem] = []

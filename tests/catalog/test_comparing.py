@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,7 +14,7 @@ import pytest
 
 from dicomfs.archive import Archive
 from dicomfs.catalog import collection
-from dicomfs.catalog.comparing import compare_apart
+from dicomfs.catalog.comparing import Comparison, compare_apart
 from dicomfs.catalog.objects import Difference, KnownObjects
 from dicomfs.catalog.store import existing_index
 from dicomfs.dicom.confidentiality.pseudonyms import Profile
@@ -89,6 +90,30 @@ def test_what_differs(source: Path, index: Path, tmp_path: Path) -> None:
     assert compared.difference.gone == (str(gone.relative_to(source)),)
     here = known(index).difference(list_files(str(source), None, lambda problem: None))
     assert compared.difference == here
+
+
+def test_an_index_that_was_checked_is_not_checked_again(
+    source: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert compare_apart(source, None, index, check=False) == compare_apart(source, None, index)
+    asked: list[bool] = []
+
+    def noted(root: Path, exclude: str | None, path: Path, *, check: bool) -> Comparison | None:
+        asked.append(check)
+        return compare_apart(root, exclude, path, check=check)
+
+    monkeypatch.setattr(collection, "_MANY", 0)
+    monkeypatch.setattr(collection, "compare_apart", noted)
+    archive = Archive.remembered(source, index=index)
+    follower = archive.follow(watch=False, rescan=0.05)
+    deadline = time.monotonic() + 20
+    while len(asked) < 3:
+        assert time.monotonic() < deadline, "the source is not looked at again"
+        time.sleep(0.01)
+    assert follower.failure is None
+    archive.close()
+    assert asked[0]
+    assert not any(asked[1:])
 
 
 def test_a_folder_is_left_out(source: Path, index: Path) -> None:
@@ -193,7 +218,7 @@ def test_a_listing_of_other_objects_is_made_again(source: Path, index: Path) -> 
 def test_a_source_with_sealed_names_is_compared_here(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*args: object) -> NoReturn:
+    def refuse(*args: object, check: bool) -> NoReturn:
         raise AssertionError("another process is asked")
 
     monkeypatch.setattr(collection, "compare_apart", refuse)
