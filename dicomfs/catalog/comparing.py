@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ from dicomfs.errors import DicomfsError
 from dicomfs.source import apart
 from dicomfs.source.listing import list_files
 from dicomfs.source.protocol import Identity, Problem, SourceObject
-
-log = logging.getLogger(__name__)
 
 _CHECK = "check"
 _NOT_DONE = 3  # exit code: whoever asked has to find out by itself, and why
@@ -51,18 +48,10 @@ def compare_apart(
     check : whether it is to be found out first that all of the index can be read
     """
     left_out = [] if exclude is None else [exclude]
-    try:
-        process = apart.start(
-            __name__, os.path.realpath(root), str(index), _CHECK if check else "", *left_out
-        )
-    except (OSError, ValueError) as error:
-        log.debug("no process compares the source: %s", error)
-        return None
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin, process.stdout:
-        told = process.stdout.read()
-    return None if process.wait() else _comparison_of(told)
+    told = apart.output_of(
+        __name__, os.path.realpath(root), str(index), _CHECK if check else "", *left_out
+    )
+    return None if told is None else _comparison_of(told)
 
 
 def _comparison_of(told: bytes) -> Comparison:

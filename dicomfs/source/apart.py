@@ -42,6 +42,23 @@ def start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
     return process
 
 
+def output_of(module: str, *arguments: str) -> bytes | None:
+    """What `main(*arguments)` of a module writes in a process of its own.  Blocks.
+
+    None where the process does not start, or ends with another exit code than 0.
+    """
+    try:
+        process = start(module, *arguments)
+    except (OSError, ValueError) as error:
+        log.debug("%s does not run: %s", module, error)
+        return None
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdin, process.stdout:
+        written = process.stdout.read()
+    return None if process.wait() else written
+
+
 def _log(module: str, said: IO[bytes]) -> None:
     with said:
         for line in said:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import sys
 from collections.abc import Iterator
 
@@ -19,8 +18,6 @@ from dicomfs.errors import DicomfsError
 from dicomfs.source import apart
 from dicomfs.source.listing import Report, list_files
 from dicomfs.source.protocol import Identity, Problem, SourceObject
-
-log = logging.getLogger(__name__)
 
 _FEW = 2000  # files that are listed sooner than a process starts
 _TOGETHER = 500  # files in a line: parsing one takes less than a millisecond
@@ -34,7 +31,10 @@ def list_many(root: str, exclude: str | None, report: Report) -> Iterator[Source
     for obj in itertools.islice(files, _FEW):
         yield obj
         first.add(obj.key)
-    if len(first) == _FEW and (lines := _listed_apart(root, exclude)) is not None:
+    left_out = [] if exclude is None else [exclude]
+    written = apart.output_of(__name__, root, *left_out) if len(first) == _FEW else None
+    if written is not None:
+        lines = written.splitlines()
         problems = [Problem(*problem) for problem in json.loads(lines.pop())]
         for line in lines:
             for key, *identity in json.loads(line):
@@ -44,20 +44,6 @@ def list_many(root: str, exclude: str | None, report: Report) -> Iterator[Source
         yield from files
     for problem in problems:
         report(problem)
-
-
-def _listed_apart(root: str, exclude: str | None) -> list[bytes] | None:
-    """The lines that the process writes; None where it does not start or come to its end."""
-    try:
-        process = apart.start(__name__, root, *([exclude] if exclude else []))
-    except (OSError, ValueError) as error:
-        log.debug("no process lists the source: %s", error)
-        return None
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin, process.stdout:
-        listed = process.stdout.read()
-    return None if process.wait() else listed.splitlines()
 
 
 def main(root: str, exclude: str | None = None) -> None:
