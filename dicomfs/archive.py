@@ -321,6 +321,8 @@ class ArchiveFile(io.RawIOBase):
 
 def _get_ready_to_open() -> None:
     """Import now what the first slide that is opened would have to wait for."""
+    import dicomfs.catalog.records
+    import dicomfs.slide.build
     import dicomfs.vfs.layout  # noqa: F401
 
 

@@ -24,6 +24,9 @@ PLAIN: Final = "pyfuse3, doing nothing else"
 
 _PLAIN_PROGRAM: Final = Path(__file__).with_name("plain_filesystem.py")
 
+# Without the bytecode that an installed package has, dicomfs would be compiled at every start.
+_SLOWS_IMPORTS: Final = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+
 _START_SECONDS: Final = 120.0
 _END_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.002
@@ -119,7 +122,8 @@ def environment(home: Path) -> dict[str, str]:
     python_path = os.pathsep.join(
         filter(None, (os.fspath(REPOSITORY), os.environ.get("PYTHONPATH")))
     )
-    return {**os.environ, **dict.fromkeys(names, here), "PYTHONPATH": python_path}
+    inherited = {name: value for name, value in os.environ.items() if name not in _SLOWS_IMPORTS}
+    return {**inherited, **dict.fromkeys(names, here), "PYTHONPATH": python_path}
 
 
 @contextlib.contextmanager
