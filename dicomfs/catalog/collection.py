@@ -177,15 +177,15 @@ class Collection:
 
     # ------------------------------------------------------------ changes
 
-    def check(self) -> None:
+    def check(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Find out what the index is worth, and forget everything where it is damaged.  Blocks."""
-        self._compared = self._compare_apart(check=True)
-        if self._compared is None and not self.index.is_sound():
+        self._compared = self._compare_apart(stopped, check=True)
+        if self._compared is None and not stopped() and not self.index.is_sound():
             self.index.renew()
             self._rejections.clear()
             self._loaded = KnownObjects()
 
-    def _compare_apart(self, *, check: bool) -> Comparison | None:
+    def _compare_apart(self, stopped: Callable[[], bool], *, check: bool) -> Comparison | None:
         """Have another process compare source and index, where there is much to compare.
 
         None where nothing came of it, or there is nothing to be won: with all objects at hand the
@@ -197,18 +197,22 @@ class Collection:
             return None
         if sum(self.index.counts().values()) < _MANY:
             return None
-        return compare_apart(place.root, place.exclude, path, check=check)
+        return compare_apart(place.root, place.exclude, path, check=check, stopped=stopped)
 
     def digest_of_all(self) -> bytes:
         """Changes with all series and their objects; see `KnownObjects.digest`."""
         return self._objects.digest() if self._compared is None else self._compared.digest
 
-    def difference(self) -> Difference:
+    def difference(self, stopped: Callable[[], bool] = lambda: False) -> Difference:
         """Compare what is known with all that the source lists.  Blocks.
+
+        stopped : whether nobody wants to know any more; then nothing is found to differ
 
         Raises SourceError where it cannot be listed.
         """
-        compared, self._compared = self._compared or self._compare_apart(check=False), None
+        compared, self._compared = self._compared or self._compare_apart(stopped, check=False), None
+        if compared is None and stopped():
+            return Difference((), ())
         if compared is not None:
             self._note_problems(compared.problems)
             return compared.difference

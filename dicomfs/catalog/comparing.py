@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,16 +41,27 @@ class Comparison:
 
 
 def compare_apart(
-    root: Path, exclude: str | None, index: Path, *, check: bool = True
+    root: Path,
+    exclude: str | None,
+    index: Path,
+    *,
+    check: bool = True,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Comparison | None:
-    """Compare a directory with its index; None where that could not be done.  Blocks.
+    """Compare a directory with its index; None where nothing came of it.  Blocks.
 
     exclude : key of a folder below it that is left out of the listing
     check : whether it is to be found out first that all of the index can be read
+    stopped : whether nobody wants to know any more
     """
     left_out = [] if exclude is None else [exclude]
     told = apart.output_of(
-        __name__, os.path.realpath(root), str(index), _CHECK if check else "", *left_out
+        __name__,
+        os.path.realpath(root),
+        str(index),
+        _CHECK if check else "",
+        *left_out,
+        stopped=stopped,
     )
     return None if told is None else _comparison_of(told)
 

@@ -170,10 +170,12 @@ class Follower:
     def _look_at_all(self, progress: Progress | None, *, wait: bool) -> None:
         collection = self._collection
         if self._find_untold is not None:
-            collection.check()
+            collection.check(self._stop.is_set)
+            if self._stop.is_set():
+                return
             self._touch(self._find_untold())
             self._find_untold = None
-        difference = collection.difference()
+        difference = collection.difference(self._stop.is_set)
         for key in difference.gone:
             self._forget_young(key)
         self._touch(collection.remove(difference.gone))

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import IO
 
 log = logging.getLogger(__name__)
+
+_TICK = 0.1  # seconds between two questions whether anybody still wants to know
+_BLOCK = 1 << 20
 
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[2]); from importlib import import_module;"
@@ -42,8 +47,12 @@ def start(module: str, *arguments: str) -> subprocess.Popen[bytes]:
     return process
 
 
-def output_of(module: str, *arguments: str) -> bytes | None:
+def output_of(
+    module: str, *arguments: str, stopped: Callable[[], bool] = lambda: False
+) -> bytes | None:
     """What `main(*arguments)` of a module writes in a process of its own.  Blocks.
+
+    stopped : whether nobody wants to know any more; then the process is ended
 
     None where the process does not start, or ends with another exit code than 0.
     """
@@ -54,9 +63,20 @@ def output_of(module: str, *arguments: str) -> bytes | None:
         return None
     assert process.stdin is not None
     assert process.stdout is not None
+    written = bytearray()
     with process.stdin, process.stdout:
-        written = process.stdout.read()
-    return None if process.wait() else written
+        while True:
+            # A pipe that has bytes, or no writer any more, is ready.
+            ready, _, _ = select.select([process.stdout], [], [], _TICK)
+            if ready:
+                block = os.read(process.stdout.fileno(), _BLOCK)
+                written += block
+                if not block:
+                    break
+            if stopped():
+                process.kill()
+                break
+    return None if process.wait() else bytes(written)
 
 
 def _log(module: str, said: IO[bytes]) -> None:

@@ -6,7 +6,9 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -98,9 +100,11 @@ def test_an_index_that_was_checked_is_not_checked_again(
     assert compare_apart(source, None, index, check=False) == compare_apart(source, None, index)
     asked: list[bool] = []
 
-    def noted(root: Path, exclude: str | None, path: Path, *, check: bool) -> Comparison | None:
+    def noted(
+        root: Path, exclude: str | None, path: Path, *, check: bool, stopped: Callable[[], bool]
+    ) -> Comparison | None:
         asked.append(check)
-        return compare_apart(root, exclude, path, check=check)
+        return compare_apart(root, exclude, path, check=check, stopped=stopped)
 
     monkeypatch.setattr(collection, "_MANY", 0)
     monkeypatch.setattr(collection, "compare_apart", noted)
@@ -140,6 +144,28 @@ def test_what_cannot_be_compared(source: Path, index: Path, what: str) -> None:
             shutil.rmtree(source)
     assert compare_apart(source, None, index) is None
     assert index.exists() == (what != "gone")
+
+
+@pytest.mark.usefixtures("always_apart")
+def test_an_archive_is_closed_while_it_is_compared(
+    source: Path, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = threading.Event()
+
+    def endless(
+        root: Path, exclude: str | None, path: Path, *, check: bool, stopped: Callable[[], bool]
+    ) -> None:
+        began.set()
+        while not stopped():
+            time.sleep(0.01)
+
+    monkeypatch.setattr(collection, "compare_apart", endless)
+    archive = Archive.remembered(source, index=index)
+    expected = shown(archive)
+    archive.follow()
+    assert began.wait(20)
+    archive.close()
+    assert shown(archive) == expected != {}
 
 
 def shown(archive: Archive) -> dict[str, tuple[int, int]]:
@@ -218,7 +244,7 @@ def test_a_listing_of_other_objects_is_made_again(source: Path, index: Path) -> 
 def test_a_source_with_sealed_names_is_compared_here(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*args: object, check: bool) -> NoReturn:
+    def refuse(*args: object, **more: object) -> NoReturn:
         raise AssertionError("another process is asked")
 
     monkeypatch.setattr(collection, "compare_apart", refuse)
