@@ -17,7 +17,7 @@ from typing import IO
 
 log = logging.getLogger(__name__)
 
-_TICK = 0.1  # seconds between two questions whether anybody still wants to know
+_TICK_MS = 100  # between two questions whether anybody still wants to know
 _BLOCK = 1 << 20
 
 _PROGRAM = (
@@ -65,10 +65,10 @@ def output_of(
     assert process.stdout is not None
     written = bytearray()
     with process.stdin, process.stdout:
+        pipe = select.poll()
+        pipe.register(process.stdout, select.POLLIN)
         while True:
-            # A pipe that has bytes, or no writer any more, is ready.
-            ready, _, _ = select.select([process.stdout], [], [], _TICK)
-            if ready:
+            if pipe.poll(_TICK_MS):  # there are bytes, or nobody writes any more
                 block = os.read(process.stdout.fileno(), _BLOCK)
                 written += block
                 if not block:
