@@ -302,11 +302,10 @@ class Folders:
         """What is in the folder of a study."""
         known = self._known(study)
         slides = known.slides()
-        newest = 0
         for series, slide, stem in slides:
             yield from self._entries(series, slide, (*path, stem))
-            newest = max(newest, slide.mtime_ns)
         if self._others is not None and slides:
+            newest = max(slide.mtime_ns for _, slide, _ in slides)
             document = (*path, STUDY_FILE)
             yield entry_of(document, newest, lambda: study_content(known.content()), known.weight())
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dicomfs.catalog.catalogue import Rejection
+from dicomfs.catalog.catalogue import OtherSeries, Rejection
 from dicomfs.catalog.codec import RecordError
 from dicomfs.extents import literal_table
 from dicomfs.reading.virtual_file import VirtualFile
 from dicomfs.vfs import names
-from dicomfs.vfs.folders import Folders, Held, SlidePath
+from dicomfs.vfs.folders import Folders, Held, SlidePath, listed
 from dicomfs.vfs.listing import (
     ListedFile,
     ListedSeries,
@@ -26,7 +27,7 @@ from dicomfs.vfs.listing import (
     record_of,
 )
 from dicomfs.vfs.names import Wanted
-from dicomfs.vfs.nodes import Directory
+from dicomfs.vfs.nodes import Directory, File
 from dicomfs.vfs.tree import Entry, Tree, build
 
 CONTENT = VirtualFile(literal_table(b"1234"), (), None)
@@ -121,6 +122,55 @@ def test_a_listing_comes_back_whole_and_in_part() -> None:
             head_of(damaged)
         with pytest.raises(RecordError):
             head_of(record[:at])
+
+
+def documents(
+    listings: dict[str, ListedSeries], others: tuple[OtherSeries, ...]
+) -> list[tuple[int, bytes]]:
+    """Inode numbers and contents of all `study.json` that are shown."""
+    folders = Folders(slide_files, lambda study: others)
+    records = {series: record_of(listing) for series, listing in listings.items()}
+    tree: Tree = build([])
+    tree.replace(*folders.change({one: Held(b"", r, head_of(r)) for one, r in records.items()}))
+    found = []
+    for patient in tree.root.children.values():
+        assert isinstance(patient, Directory)
+        for study in patient.children.values():
+            if isinstance(study, Directory):
+                node = study.children["study.json"]
+                assert isinstance(node, File)
+                (data,) = node.content.table.literals
+                assert node.size == len(data)
+                found.append((node.inode, data))
+    return found
+
+
+OTHER = OtherSeries("7", "1.2", "SR", "1.2.840.10008.5.1.4.1.1.88.33", 1)
+
+
+@pytest.mark.parametrize(
+    ("series", "others"),
+    [
+        ({"1": [slide("1")]}, ()),
+        ({"1": [slide("1"), slide("1")._replace(pyramid_uid="1.1")]}, ()),
+        ({"1": [slide("1")]}, (OTHER,)),
+        ({"1": [slide("1")], "2": [slide("2")]}, ()),
+        ({"1": [slide("1"), slide("1", patient="Q")]}, ()),
+    ],
+    ids=["alone", "two of a name", "with others", "two series", "of two patients"],
+)
+def test_what_a_listing_says_of_a_document_is_so(
+    series: dict[str, list[ListedSlide]], others: tuple[OtherSeries, ...]
+) -> None:
+    with_weights = {one: listed(one, slides, ()) for one, slides in series.items()}
+    without = {one: replace(listing, study=None) for one, listing in with_weights.items()}
+    assert documents(with_weights, others) == documents(without, others) != []
+
+
+def test_a_listing_knows_the_document_of_a_study_that_it_is_all_of() -> None:
+    assert listed("1", [slide("1")], ()).study is not None
+    assert listed("1", [slide("1"), slide("1", study="1.3")], ()).study is None
+    assert listed("1", [], ()).study is None
 
 
 def test_series_of_a_study_share_its_folder(shown: Shown) -> None:
