@@ -8,25 +8,36 @@ inside the commands: a command that forks must do so before any library has star
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import click
 
 from dicomfs.cli import logs
-from dicomfs.cli.doctor import doctor
-from dicomfs.cli.export import export
 from dicomfs.cli.helper import called, is_call
-from dicomfs.cli.index import index
-from dicomfs.cli.inspect import inspect
-from dicomfs.cli.mount import mount
-from dicomfs.cli.unmount import unmount
 from dicomfs.cli.wording import on_one_line
 from dicomfs.errors import DicomfsError
 from dicomfs.version import __version__
 
+# Each in a module of its name.
+_NAMES = ("mount", "unmount", "index", "inspect", "export", "doctor")
+
 
 class _Commands(click.Group):
-    """A group in which an error that dicomfs raises on purpose is a sentence and exit code 1."""
+    """A group in which an error that dicomfs raises on purpose is a sentence and exit code 1.
+
+    A command is imported when it is asked for, so that none waits for the others.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_NAMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _NAMES:
+            return None
+        command = getattr(import_module(f"dicomfs.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -70,11 +81,3 @@ def main(ctx: click.Context, verbose: int, quiet: bool) -> None:
     """Show DICOM whole slide images as virtual pyramidal TIFF files."""
     ctx.obj = -1 if quiet else verbose
     logs.log_to(logs.terminal(ctx.obj))
-
-
-main.add_command(mount)
-main.add_command(unmount)
-main.add_command(index)
-main.add_command(inspect)
-main.add_command(export)
-main.add_command(doctor)

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dicomfs.cli import logs
+from dicomfs.cli import logs, serving
 from dicomfs.cli.daemon import in_background
 from dicomfs.cli.options import TakesWords
 from dicomfs.cli.progress import scanning
-from dicomfs.cli.serving import get_ready_to_serve
 from dicomfs.cli.showing import index_option, showing_options
 from dicomfs.errors import MountError
 from dicomfs.fuse import prerequisites
@@ -225,6 +224,7 @@ def _show(
     following: _Following,
     ready: Callable[[], None],
 ) -> None:
+    serving.start()
     from dicomfs.archive import Archive
     from dicomfs.fuse.mount import mount
 
@@ -235,7 +235,7 @@ def _show(
         index=following.index,
         limits=replace(DEFAULT_LIMITS, read_deadline=following.read_deadline),
     )
-    get_ready_to_serve()
+    serving.get_ready_to_serve()
     with contextlib.closing(archive), scanning() as progress:
 
         def complete() -> None:

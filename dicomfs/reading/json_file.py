@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dicomfs.dicom.confidentiality.deidentify import deidentify
 from dicomfs.dicom.confidentiality.pseudonyms import Profile
 from dicomfs.dicom.instance import Instance
 from dicomfs.dicom.json_model import instance_json
@@ -78,5 +77,7 @@ class _JsonPainter:
         layout = self.instances[run.key].layout
         dataset = json_dataset(layout, chunks)
         if self.profile is not None:
+            from dicomfs.dicom.confidentiality.deidentify import deidentify
+
             return instance_json(deidentify(dataset, self.profile))
         return instance_json(dataset, json_bulk(layout), self.uris[run.key])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dicomfs.slide.model import Slide
-from dicomfs.tiff import generic, ome, svs
 from dicomfs.tiff.directory import Directory
 from dicomfs.tiff.picture import Pictures
 from dicomfs.tiff.plan import TiffPlan, plan_tiff
@@ -43,10 +42,17 @@ def plan_flavour(
     blank_damaged : show missing frames blank; without, reading them is an error
     """
     pictures = Pictures(slide, flavour, decode=decode)
+    # Each imported when it is wanted: whoever opens a slide waits for one of them.
     if flavour is Flavour.OME:
+        from dicomfs.tiff import ome
+
         chain: Sequence[Directory] = ome.directories(slide, pictures)
     elif flavour is Flavour.SVS:
+        from dicomfs.tiff import svs
+
         chain = svs.directories(slide, pictures, shown_plane(slide))
     else:
+        from dicomfs.tiff import generic
+
         chain = generic.directories(slide, pictures, shown_plane(slide))
     return plan_tiff(slide, chain, pictures.made, blank_damaged=blank_damaged)
