@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -73,9 +73,12 @@ class Collection:
         self._loading = threading.Lock()
         self._loaded: KnownObjects | None = None
         self._compared: Comparison | None = None
+        self._state: bytes | None = None  # of the objects, when they were compared last
+        self._in_doubt = False
         self._rejections: dict[str, Rejection] = {}
         self._by_study: dict[str, list[OtherSeries]] | None = None
         self._changed_studies: set[str] = set()
+        self._all_studies_changed = False
         self._others_changed = False
 
     @property
@@ -84,7 +87,10 @@ class Collection:
         if self._loaded is None:
             with self._loading:
                 if self._loaded is None:
-                    self._loaded = KnownObjects(self.index.rows())
+                    loaded = KnownObjects(self.index.rows())
+                    if self._state is not None and loaded.state() != self._state:
+                        self._be_in_doubt()
+                    self._loaded = loaded
         return self._loaded
 
     @property
@@ -148,11 +154,12 @@ class Collection:
         """Whether anything but slides has changed since `take_changed_studies` was called."""
         return self._others_changed
 
-    def take_changed_studies(self) -> set[str]:
-        """UIDs of studies whose series of other kinds have changed since this was last asked."""
+    def take_changed_studies(self) -> Container[str]:
+        """UIDs of studies whose other series may have changed since this was last asked."""
         changed, self._changed_studies = self._changed_studies, set()
+        everything, self._all_studies_changed = self._all_studies_changed, False
         self._others_changed = False
-        return changed
+        return _Everything() if everything else changed
 
     def _note_other(self, row: Row) -> None:
         """Note that an object has come or gone that is no part of a slide."""
@@ -213,12 +220,27 @@ class Collection:
         compared, self._compared = self._compared or self._compare_apart(stopped, check=False), None
         if compared is None and stopped():
             return Difference((), ())
-        if compared is not None:
+        if compared is not None and self._loaded is None:
+            if self._state not in (None, compared.state):
+                self._be_in_doubt()
+            self._state = compared.state
             self._note_problems(compared.problems)
             return compared.difference
         difference = self._objects.difference(self.source.objects())
         self._note_problems(self.source.problems)
         return difference
+
+    def _be_in_doubt(self) -> None:
+        """Note that somebody else has written to the index since it was compared, so that what has
+        changed is no news any more."""
+        self._in_doubt = self._others_changed = self._all_studies_changed = True
+        self._by_study = None
+        self._rejections.clear()
+
+    def take_doubt(self) -> bool:
+        """Whether series may have changed, since this was last asked, that nothing has told of."""
+        doubt, self._in_doubt = self._in_doubt, False
+        return doubt
 
     def difference_below(self, key: str) -> Difference:
         """Compare what is known with what the source lists of an object or folder.  Blocks."""
@@ -245,6 +267,8 @@ class Collection:
         self, objects: Sequence[SourceObject], stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[tuple[Sequence[SourceObject], set[str]]]:
         """Look at objects; yields those that are done, and the series that they touch."""
+        if objects:
+            _ = self._objects  # as they were: what they become is written to the index first
         for batch in look_at_all(
             self.source, objects, self._limits, self._place, stopped, self.profile
         ):
@@ -328,6 +352,13 @@ class Collection:
         if inflated is None:
             return obj
         return self.source.inflated(obj, inflated.start, inflated.size)
+
+
+class _Everything(Container[str]):
+    """Holds any text."""
+
+    def __contains__(self, item: object) -> bool:
+        return True
 
 
 def _as_kept(obj: SourceObject, finding: Finding) -> SourceObject:

@@ -32,10 +32,12 @@ class Comparison:
     """What became of comparing.
 
     digest : of all series that the index knows; see `dicomfs.catalog.objects.digest_of_all`
+    state : of all objects that it knows; see `KnownObjects.state`
     problems : what could not be listed
     """
 
     digest: bytes
+    state: bytes
     difference: Difference
     problems: tuple[Problem, ...]
 
@@ -67,10 +69,11 @@ def compare_apart(
 
 
 def _comparison_of(told: bytes) -> Comparison:
-    digest, fresh, gone, problems = json.loads(told)
+    digest, state, fresh, gone, problems = json.loads(told)
     objects = tuple(SourceObject(key, Identity(*identity)) for key, *identity in fresh)
     return Comparison(
         bytes.fromhex(digest),
+        bytes.fromhex(state),
         Difference(objects, tuple(gone)),
         tuple(Problem(*problem) for problem in problems),
     )
@@ -94,5 +97,5 @@ def main(root: str, index: str, check: str, exclude: str | None = None) -> None:
         [obj.key, obj.identity.device, obj.identity.inode, obj.identity.size, obj.identity.mtime_ns]
         for obj in difference.fresh
     ]
-    told = [known.digest().hex(), fresh, difference.gone, problems]
+    told = [known.digest().hex(), known.state().hex(), fresh, difference.gone, problems]
     sys.stdout.buffer.write(json.dumps(told, separators=(",", ":")).encode("ascii"))

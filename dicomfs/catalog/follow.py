@@ -38,8 +38,8 @@ class Follower:
     """Keeps a collection like its source.
 
     tell : called in the follower's thread, and in that of `catch_up`
-    untold : finds out which series are known, but were not told of as they are; called once, by
-        the thread that follows
+    untold : finds out which series are known, but were not told of as they are; called by the
+        thread that follows, once, and whenever somebody else has written to the index
     watched : the directory of the source where changes are to be noticed by themselves
     rescan : seconds between two looks at all of the source, None for none
     at_rest : called once by the thread that follows, when it has seen all of the source
@@ -73,7 +73,8 @@ class Follower:
         self._under_way: Counter[str] = Counter()
         self._untold: dict[str, float] = {}  # series, and since when they wait to be told of
         self._last_told = 0.0
-        self._find_untold: Callable[[], Iterable[str]] | None = untold
+        self._find_untold = untold
+        self._checked = False
 
     # ------------------------------------------------------------ from outside
 
@@ -169,12 +170,12 @@ class Follower:
 
     def _look_at_all(self, progress: Progress | None, *, wait: bool) -> None:
         collection = self._collection
-        if self._find_untold is not None:
+        if not self._checked:
             collection.check(self._stop.is_set)
             if self._stop.is_set():
                 return
             self._touch(self._find_untold())
-            self._find_untold = None
+            self._checked = True
         difference = collection.difference(self._stop.is_set)
         for key in difference.gone:
             self._forget_young(key)
@@ -265,6 +266,8 @@ class Follower:
             self._untold[one] = now
 
     def _tell_ready(self, *, at_once: bool = False) -> None:
+        if self._collection.take_doubt():
+            self._touch(self._find_untold())
         now = time.monotonic()
         ready = {
             one

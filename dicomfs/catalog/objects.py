@@ -106,6 +106,14 @@ class KnownObjects:
         """Changes with the series and their objects; see `digest_of_all`."""
         return digest_of_all({one: digest_of(self.members(one)) for one in self.series})
 
+    def state(self) -> bytes:
+        """Changes with whatever is known of any object."""
+        lines = [
+            f"{key}\0{row.identity.fingerprint} {row.what:d} {row.group}"
+            for key, row in sorted(self.rows.items())
+        ]
+        return blake2b("\0".join(lines).encode("utf-8", "surrogateescape"), digest_size=16).digest()
+
 
 def digest_of(members: Iterable[tuple[str, Row]]) -> bytes:
     """Changes with the objects of a series, and with the version of each."""

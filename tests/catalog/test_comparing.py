@@ -66,6 +66,7 @@ def test_nothing_differs(source: Path, index: Path) -> None:
     assert compared.difference == NOTHING
     assert compared.problems == ()
     assert compared.digest == known(index).digest()
+    assert compared.state == known(index).state()
 
 
 def test_a_source_may_be_named_by_a_link(source: Path, index: Path, tmp_path: Path) -> None:
@@ -198,7 +199,9 @@ def test_nothing_is_kept_of_objects_that_have_not_changed(
 
 
 @pytest.mark.usefixtures("always_apart")
-@pytest.mark.parametrize("what", ["new", "changed", "gone", "no listings", "damaged index"])
+@pytest.mark.parametrize(
+    "what", ["new", "changed", "of another series", "gone", "no listings", "damaged index"]
+)
 def test_what_has_changed_is_shown(
     written: WrittenSeries, source: Path, index: Path, tmp_path: Path, what: str
 ) -> None:
@@ -207,6 +210,12 @@ def test_what_has_changed_is_shown(
             put(written, "jpegls-rgb8", source / "new")
         case "changed":
             os.utime(min(source.glob(f"{PLAIN}/*")), (1.1e9, 1.1e9))
+        case "of another series":
+            (path, *others) = sorted(source.glob(f"{PLAIN}/*"))
+            for one in others:
+                one.unlink()
+            path.write_bytes(min(written("jpegls-rgb8").directory.rglob("*.dcm")).read_bytes())
+            os.utime(path, (1.1e9, 1.1e9))
         case "gone":
             shutil.rmtree(source / OTHER)
         case "no listings":
@@ -254,3 +263,39 @@ def test_a_source_with_sealed_names_is_compared_here(
         with Archive.load(source, options, index=tmp_path / "sealed.sqlite3") as archive:
             found.append(shown(archive))
     assert found[0] == found[1] != {}
+
+
+@pytest.mark.usefixtures("always_apart")
+@pytest.mark.parametrize("options", [{"rescan": 1.0, "watch": False}, {"watch": True}])
+@pytest.mark.parametrize("what", ["changed", "new", "gone", "no DICOM"])
+def test_what_another_mount_has_found_out_already_is_noticed(
+    written: WrittenSeries, source: Path, index: Path, options: dict[str, object], what: str
+) -> None:
+    """Both write what they find out to the same index, and each has to show it."""
+
+    def all_of(archive: Archive) -> tuple[dict[str, tuple[int, int]], dict[str, object]]:
+        return shown(archive), archive.status
+
+    archive = Archive.remembered(source, index=index)
+    with archive:
+        follower = archive.follow(**options)  # type: ignore[arg-type]
+        assert follower.scanned.wait(20)
+        before = all_of(archive)
+        match what:
+            case "changed":
+                os.utime(min(source.glob(f"{PLAIN}/*")), (1.1e9, 1.1e9))
+            case "new":
+                for path in put(written, "jpegls-rgb8", source / "new"):
+                    os.utime(path, (1e9, 1e9))
+            case "gone":
+                shutil.rmtree(source / OTHER)
+            case _:
+                (source / "empty").touch()
+                os.utime(source / "empty", (1e9, 1e9))
+        with Archive.load(source, index=index) as other:
+            expected = all_of(other)
+        assert expected != before
+        deadline = time.monotonic() + 20
+        while all_of(archive) != expected:
+            assert time.monotonic() < deadline, "not noticed"
+            time.sleep(0.01)

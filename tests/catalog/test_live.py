@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dicomfs.archive import Archive
-from dicomfs.catalog import follow
+from dicomfs.catalog import collection, follow
 from dicomfs.errors import DicomfsError
 from dicomfs.vfs.nodes import File
 from dicomfs.vfs.tree import Changes
@@ -40,6 +40,13 @@ def followed(source: Path, folder: Path, **options: object) -> Archive:
     assert follower.scanned.wait(PATIENCE)
     assert follower.failure is None
     return archive
+
+
+@pytest.fixture(autouse=True, params=["compared here", "compared apart"])
+def compared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Very many files are compared by another process; here it is no matter how many there are."""
+    if request.param == "compared apart":
+        monkeypatch.setattr(collection, "_MANY", 0)
 
 
 @pytest.fixture
