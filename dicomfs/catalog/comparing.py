@@ -93,9 +93,6 @@ def main(root: str, index: str, check: str, exclude: str | None = None) -> None:
         difference = known.difference(list_files(root, exclude, problems.append))
     except DicomfsError:
         sys.exit(_NOT_DONE)
-    fresh = [
-        [obj.key, obj.identity.device, obj.identity.inode, obj.identity.size, obj.identity.mtime_ns]
-        for obj in difference.fresh
-    ]
+    fresh = [[obj.key, *obj.identity.numbers] for obj in difference.fresh]
     told = [known.digest().hex(), known.state().hex(), fresh, difference.gone, problems]
     sys.stdout.buffer.write(json.dumps(told, separators=(",", ":")).encode("ascii"))

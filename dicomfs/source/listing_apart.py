@@ -52,14 +52,10 @@ def main(root: str, exclude: str | None = None) -> None:
     files = list_files(root, exclude, problems.append)
     try:
         while some := list(itertools.islice(files, _TOGETHER)):
-            _write([[obj.key, *_numbers(obj.identity)] for obj in some])
+            _write([[obj.key, *obj.identity.numbers] for obj in some])
     except DicomfsError:
         sys.exit(1)
     _write(problems)
-
-
-def _numbers(identity: Identity) -> tuple[int, int, int, int]:
-    return identity.device, identity.inode, identity.size, identity.mtime_ns
 
 
 def _write(content: object) -> None:

@@ -30,6 +30,11 @@ class Identity:
     mtime_ns: int
 
     @property
+    def numbers(self) -> tuple[int, int, int, int]:
+        """What an identity is made of, to be sent to another process."""
+        return self.device, self.inode, self.size, self.mtime_ns
+
+    @property
     def fingerprint(self) -> str:
         """The same as a text."""
         return f"{self.device} {self.inode} {self.size} {self.mtime_ns}"
