@@ -183,8 +183,15 @@ class LocalDirectory:
 
 def _is_same(handle: Handle) -> bool:
     """Whether the open file is what it was: not written to, and not without a name."""
-    state = os.fstat(handle.fd)
-    return identity_of(state) == handle.identity and not (handle.linked and not state.st_nlink)
+    state, identity = os.fstat(handle.fd), handle.identity
+    # Compared one by one, because this is done after every read.
+    return (
+        state.st_mtime_ns == identity.mtime_ns
+        and state.st_size == identity.size
+        and state.st_ino == identity.inode
+        and state.st_dev == identity.device
+        and bool(state.st_nlink or not handle.linked)
+    )
 
 
 def _fill(fd: int, offset: int, buffer: memoryview) -> bool:
