@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import trio
@@ -49,6 +49,75 @@ def test_other_files_are_waited_for_as_ever(pipe: tuple[int, int]) -> None:
 
     with readiness.requests_at_hand():
         trio.run(wait)
+
+
+class Clock:
+    """Seconds that pass by 10 µs whenever somebody asks; something may happen at one of them."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.passed = 0.0
+        self.at: dict[int, Callable[[], object]] = {}
+
+    def __call__(self) -> float:
+        self.asked += 1
+        self.at.pop(self.asked, lambda: None)()
+        return self.passed + self.asked * 0.000_01
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(readiness, "perf_counter", clock)
+    return clock
+
+
+Pipe = tuple[int, int]
+
+
+def _comes_soon(lookout: readiness.Lookout, clock: Clock, pipe: Pipe) -> None:
+    """Something comes within 20 µs."""
+    clock.at[clock.asked + 2] = lambda: os.write(pipe[1], b"1")
+    if not lookout.sees():
+        lookout.seen()
+    assert os.read(pipe[0], 1) == b"1"
+
+
+def _comes_late(lookout: readiness.Lookout, clock: Clock) -> bool:
+    """Something comes after a second; returns whether it was looked for more than once."""
+    before = clock.asked
+    assert not lookout.sees()
+    looked = clock.asked > before + 1  # once, to know when the waiting began
+    clock.passed += 1
+    lookout.seen()
+    return looked
+
+
+def test_nothing_is_looked_for_where_nothing_comes_soon(pipe: Pipe, clock: Clock) -> None:
+    lookout = readiness.Lookout(pipe[0])
+    assert not any(_comes_late(lookout, clock) for _ in range(20))
+
+
+def test_what_comes_soon_is_looked_for_a_moment_longer(pipe: Pipe, clock: Clock) -> None:
+    lookout = readiness.Lookout(pipe[0])
+    _comes_soon(lookout, clock, pipe)
+    clock.at[clock.asked + 5] = lambda: os.write(pipe[1], b"1")
+    assert lookout.sees()
+    assert os.read(pipe[0], 1) == b"1"
+    begun = clock.asked
+    assert not lookout.sees()
+    assert 2 < clock.asked - begun < 20  # 60 µs
+
+
+def test_looking_ends_when_requests_no_longer_come_soon(pipe: Pipe, clock: Clock) -> None:
+    lookout = readiness.Lookout(pipe[0])
+    for _ in range(100):
+        _comes_soon(lookout, clock, pipe)
+    looked = [_comes_late(lookout, clock) for _ in range(100)]
+    assert looked[0]
+    assert 0 < sum(looked) < 10
+    _comes_soon(lookout, clock, pipe)
+    assert not _comes_late(lookout, clock)  # one is not enough to begin again
 
 
 def test_the_first_lock_is_a_turn_and_no_other() -> None:
