@@ -24,6 +24,7 @@ from dicomfs.source.listing import list_files
 from dicomfs.source.protocol import Identity, Problem, SourceObject
 
 _CHECK = "check"
+_NICENESS = 10  # somebody may be waiting for a first look at the mount
 _NOT_DONE = 3  # exit code: whoever asked has to find out by itself, and why
 
 
@@ -81,6 +82,7 @@ def _comparison_of(told: bytes) -> Comparison:
 
 def main(root: str, index: str, check: str, exclude: str | None = None) -> None:
     """Compare and tell; exit code 3 where the index or the source cannot be read."""
+    os.nice(_NICENESS)
     opened = existing_index(Path(index))
     if opened is None:
         sys.exit(_NOT_DONE)
