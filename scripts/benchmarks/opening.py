@@ -32,7 +32,7 @@ from benchmarks.mounts import (
     plain_mount,
 )
 from benchmarks.plan import Plan
-from benchmarks.report import Row
+from benchmarks.report import Row, against_bar
 from benchmarks.slides import WrittenSlide, in_page_cache, write_slide
 
 SECTION: Final = "open"
@@ -44,6 +44,7 @@ _QUALITY: Final = 20  # frames of 6 KB, so that 100,000 of them are a file of 0.
 
 _COPY: Final = "the same file, exported to disk"
 _THREADS: Final = 8
+_FIRST_TILE_SECONDS: Final = 0.3
 _DICOM: Final = "OpenSlide on the DICOM files"
 
 Rate = Callable[[Path, int], float]
@@ -65,6 +66,8 @@ def measure(plan: Plan) -> Iterator[Row]:
             yield from _first_tiles(plan, slide, what)
     copies = plan.folder("exported")
     _export(folder, copies)
+    if with_openslide:
+        yield from _first_tiles_again(plan, slide, copies, what)
     with dicomfs_mount(folder, ("svs", "tiff")) as mount:
         pairs = {
             ending: (mount.find(ending), next(copies.rglob(f"*{ending}")))
@@ -107,6 +110,30 @@ def _first_tiles(plan: Plan, slide: WrittenSlide, what: str) -> Iterator[Row]:
         yield Row(SECTION, f"{start}, {what}", _DICOM, "seconds", found)
     found = compared(once_mounted, peer, "less")
     yield Row(SECTION, f"first tile once mounted, {what}", _DICOM, "seconds", found, bar=0.1)
+
+
+def _first_tiles_again(plan: Plan, slide: WrittenSlide, copies: Path, what: str) -> Iterator[Row]:
+    """To the first decoded tile with everything remembered, compared with the least that starts."""
+    memory = plan.folder("memory")
+    ours: list[float] = []
+    least: list[float] = []
+    for number in range(-1, plan.starts):
+        in_page_cache(*slide.levels, *copies.rglob("*.svs"))
+        with dicomfs_mount(slide.folder, memory=memory) as mount:
+            ours.append(_from_the_start(mount, number))
+        with plain_mount(copies) as mount:
+            least.append(_from_the_start(mount, number))
+    del ours[0], least[0]  # nothing was remembered
+    again = f"mount again and first tile, {what}"
+    yield against_bar(SECTION, again, "seconds", ours, _FIRST_TILE_SECONDS, "less")
+    peer = f"that copy, through {PLAIN}"
+    yield Row(SECTION, again, peer, "seconds", compared(ours, least, "less"))
+
+
+def _from_the_start(mount: Mount, number: int) -> float:
+    """Seconds from the start of a mount's program to the first decoded tile."""
+    first_tile(mount.find(".svs"), number)
+    return time.perf_counter() - mount.begun
 
 
 def first_tile(path: Path, seed: int) -> float:
