@@ -42,7 +42,9 @@ def decode_frame(
     """
     if width * height > limits.tile_pixels:
         raise DamagedFrameError(f"a frame of {width} x {height} pixels is too large to decode")
-    if encoding.codec in (NATIVE, RLE, DEFLATE):
+    if encoding.codec == RLE:
+        samples = _run_lengths(data, encoding, width, height)
+    elif encoding.codec in (NATIVE, DEFLATE):
         samples = _plain(data, encoding, width, height)
     else:
         stream = _check(data, encoding, width, height, limits)
@@ -125,17 +127,10 @@ def _decode_jpeg(data: bytes, colour: Colour) -> Samples:
 
 
 def _plain(data: bytes, encoding: PixelEncoding, width: int, height: int) -> Samples:
-    """Samples that are only packed: native, deflated, or run-length encoded (PS3.5 annex G)."""
+    """Samples that are only packed: native or deflated."""
     size = width * height * encoding.stored_samples * encoding.stored_bytes
-    planar, big_endian = encoding.planar, encoding.big_endian
-    if encoding.codec == RLE:
-        data = _unpack_rle(data, size)
-        planar, big_endian = encoding.stored_samples > 1, False
-        if encoding.stored_bytes == 2:
-            # Segments hold the bytes of a sample from the most significant down (PS3.5 G.2).
-            parts = np.frombuffer(data, np.uint8).reshape(encoding.stored_samples, 2, -1)
-            data = parts[:, ::-1].transpose(0, 2, 1).tobytes()
-    elif encoding.codec == DEFLATE:
+    big_endian = encoding.big_endian
+    if encoding.codec == DEFLATE:
         data = _inflate(data, size)
     if encoding.sampling == (2, 1):
         return ycbcr_to_rgb(_upsample_422(data, width, height))
@@ -149,7 +144,7 @@ def _plain(data: bytes, encoding: PixelEncoding, width: int, height: int) -> Sam
     flat = np.frombuffer(data[:size], dtype.newbyteorder(">") if big_endian else dtype)
     if encoding.stored_samples == 1:
         return flat.reshape(height, width)
-    if planar:
+    if encoding.planar:
         samples = np.empty((height, width, encoding.stored_samples), flat.dtype)
         for number, plane in enumerate(flat.reshape(encoding.stored_samples, height, width)):
             samples[:, :, number] = plane  # faster than copying the transposed array
@@ -164,25 +159,38 @@ def _swap_words(data: bytes) -> bytes:
     return words.byteswap().tobytes()
 
 
-def _unpack_rle(data: bytes, size: int) -> bytes:
-    """The segments of an RLE frame unpacked, one behind the other (PS3.5 G.3 to G.5)."""
+def _run_lengths(data: bytes, encoding: PixelEncoding, width: int, height: int) -> Samples:
+    """A run-length encoded frame (PS3.5 annex G): a segment for every byte of a sample.
+
+    Those of the first component come first, each from the most significant byte down.
+    """
+    bytes_each = encoding.stored_bytes
+    count = encoding.stored_samples * bytes_each
     header = np.frombuffer(data[:64].ljust(64, b"\0"), "<u4").tolist()
-    count = header[0]
-    if not 1 <= count <= 15 or size % count:
-        raise DamagedFrameError(f"an RLE frame has {count} segments")
+    if header[0] != count:
+        raise DamagedFrameError(f"an RLE frame has {header[0]} segments")
     bounds = [*header[1 : count + 1], len(data)]
     if bounds[0] != 64 or any(a > b for a, b in pairwise(bounds)):
         raise DamagedFrameError("an RLE frame has damaged segment offsets")
-    segments = []
-    for start, end in pairwise(bounds):
-        try:
-            segment = imagecodecs.packbits_decode(data[start:end])
-        except (RuntimeError, ValueError) as error:
-            raise DamagedFrameError(f"an RLE frame cannot be decoded: {error}") from error
-        if len(segment) < size // count:
-            raise DamagedFrameError("an RLE segment is too short")
-        segments.append(bytes(segment[: size // count]))
-    return b"".join(segments)
+    samples = np.empty((width * height, encoding.stored_samples), _dtype(encoding))
+    parts = samples.view(np.uint8)  # of a sample, the least significant byte first
+    for segment, (start, end) in enumerate(pairwise(bounds)):
+        component, byte = divmod(segment, bytes_each)
+        unpacked = _unpacked(data[start:end], len(samples))
+        parts[:, bytes_each * component + bytes_each - 1 - byte] = unpacked
+    samples = samples.reshape(height, width, encoding.stored_samples)
+    return ycbcr_to_rgb(samples) if encoding.colour is Colour.YCBCR else samples
+
+
+def _unpacked(segment: bytes, size: int) -> npt.NDArray[np.uint8]:
+    """The first `size` bytes of a segment; it may be padded."""
+    try:
+        unpacked = np.frombuffer(imagecodecs.packbits_decode(segment), np.uint8)
+    except (RuntimeError, ValueError) as error:
+        raise DamagedFrameError(f"an RLE frame cannot be decoded: {error}") from error
+    if len(unpacked) < size:
+        raise DamagedFrameError("an RLE segment is too short")
+    return unpacked[:size]
 
 
 def _inflate(data: bytes, size: int) -> bytes:

@@ -10,6 +10,7 @@ import zlib
 import imagecodecs
 import numpy as np
 import pytest
+from pydicom.pixels.encoders.base import RLELosslessEncoder
 
 from dicomfs.dicom.header import Palette
 from dicomfs.errors import DamagedFrameError
@@ -212,6 +213,7 @@ def test_odd_width_in_pairs_of_pixels_is_damage(written: WrittenSeries) -> None:
         (3, 60, 100, 200),
         (3, 64, 1 << 31, 1 << 31),
         (2, 64, 100),  # two segments for three samples
+        (1, 64),
     ],
 )
 def test_damaged_run_length_headers(header: tuple[int, ...], native: PixelEncoding) -> None:
@@ -219,6 +221,33 @@ def test_damaged_run_length_headers(header: tuple[int, ...], native: PixelEncodi
     encoding = dataclasses.replace(native, codec=RLE)
     with pytest.raises(DamagedFrameError):
         decode_frame(data, encoding, 16, 16, DEFAULT_LIMITS)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("dtype", ["<u1", "<u2"])
+def test_run_lengths_as_pydicom_writes_them(
+    samples: int, dtype: str, native: PixelEncoding
+) -> None:
+    shape = (13, 21, samples) if samples > 1 else (13, 21)
+    pixels = np.random.default_rng(samples).integers(0, 60_000, shape).astype(dtype)
+    bits = 8 * pixels.itemsize
+    data = RLELosslessEncoder.encode(
+        pixels,
+        encoding_plugin="pydicom",
+        rows=13,
+        columns=21,
+        samples_per_pixel=samples,
+        number_of_frames=1,
+        bits_allocated=bits,
+        bits_stored=bits,
+        pixel_representation=0,
+        photometric_interpretation="RGB" if samples > 1 else "MONOCHROME2",
+        planar_configuration=0,
+    )
+    encoding = dataclasses.replace(native, codec=RLE, samples=samples, bits=bits)
+    decoded = decode_frame(data, encoding, 21, 13, DEFAULT_LIMITS)
+    np.testing.assert_array_equal(decoded, pixels)
+    assert decoded.dtype == dtype
 
 
 def test_a_deflated_bomb_is_inflated_no_further_than_needed(native: PixelEncoding) -> None:
