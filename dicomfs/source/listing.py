@@ -39,6 +39,16 @@ def identity_of(state: os.stat_result) -> Identity:
     return Identity(state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
 
 
+def has_identity(state: os.stat_result, identity: Identity) -> bool:
+    """Whether `identity_of(state) == identity`; makes none, as it is asked after every read."""
+    return (
+        state.st_mtime_ns == identity.mtime_ns
+        and state.st_size == identity.size
+        and state.st_ino == identity.inode
+        and state.st_dev == identity.device
+    )
+
+
 def list_files(
     root: str, exclude: str | None, report: Report, below: str = ""
 ) -> Iterator[SourceObject]:

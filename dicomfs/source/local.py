@@ -22,7 +22,7 @@ from dicomfs.limits import DEFAULT_LIMITS, Limits
 from dicomfs.source.beneath import folder_of, open_file
 from dicomfs.source.drive import drive
 from dicomfs.source.handles import Handle, HandleTable
-from dicomfs.source.listing import identity_of, list_files
+from dicomfs.source.listing import has_identity, list_files
 from dicomfs.source.listing_apart import list_many
 from dicomfs.source.oserrors import changed, source_error
 from dicomfs.source.page_cache import inline_flags
@@ -159,12 +159,12 @@ class LocalDirectory:
         with folder_of(self._root, obj.key) as (folder, name):
             # Looked at first, because opening what has become a pipe would wait for its other end.
             state = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if not stat.S_ISREG(state.st_mode) or identity_of(state) != obj.identity:
+            if not stat.S_ISREG(state.st_mode) or not has_identity(state, obj.identity):
                 raise changed(obj.key)
             fd = open_file(folder, name)
         try:
             state = os.fstat(fd)
-            if identity_of(state) != obj.identity:
+            if not has_identity(state, obj.identity):
                 raise changed(obj.key)
             device = obj.identity.device
             if device not in self._inline:
@@ -183,15 +183,8 @@ class LocalDirectory:
 
 def _is_same(handle: Handle) -> bool:
     """Whether the open file is what it was: not written to, and not without a name."""
-    state, identity = os.fstat(handle.fd), handle.identity
-    # Compared one by one, because this is done after every read.
-    return (
-        state.st_mtime_ns == identity.mtime_ns
-        and state.st_size == identity.size
-        and state.st_ino == identity.inode
-        and state.st_dev == identity.device
-        and bool(state.st_nlink or not handle.linked)
-    )
+    state = os.fstat(handle.fd)
+    return has_identity(state, handle.identity) and not (handle.linked and not state.st_nlink)
 
 
 def _fill(fd: int, offset: int, buffer: memoryview) -> bool:
