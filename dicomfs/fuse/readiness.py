@@ -35,6 +35,7 @@ _MOMENT = 0.000_06
 """Seconds for which the next request is looked for: about what waiting for it costs."""
 
 _LATELY = 8
+"""How far requests that came soon are ahead at most, and behind: as many end the looking."""
 
 
 @contextmanager
@@ -125,19 +126,17 @@ class Lookout:
 
     def sees(self) -> bool:
         """Whether there is something to be read; if not, the event loop has to wait for it."""
-        poll = self._poll
-        if poll(0):
+        if self._poll(0):
             return True
-        self._since = since = perf_counter()
-        if self._soon > 0:
-            while perf_counter() - since < _MOMENT:
-                if poll(0):
-                    self._soon = min(self._soon + 1, _LATELY)
-                    return True
+        self._since = perf_counter()
+        while self._soon > 0 and perf_counter() - self._since < _MOMENT:
+            if self._poll(0):
+                self.seen()
+                return True
         return False
 
     def seen(self) -> None:
-        """The event loop has waited until there was something."""
+        """There is something after all, seen here or waited for by the event loop."""
         if perf_counter() - self._since < _MOMENT:
             self._soon = min(self._soon + 1, _LATELY)
         else:
