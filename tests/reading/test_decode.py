@@ -213,13 +213,24 @@ def test_odd_width_in_pairs_of_pixels_is_damage(written: WrittenSeries) -> None:
         (3, 60, 100, 200),
         (3, 64, 1 << 31, 1 << 31),
         (2, 64, 100),  # two segments for three samples
-        (1, 64),
     ],
 )
 def test_damaged_run_length_headers(header: tuple[int, ...], native: PixelEncoding) -> None:
     data = np.array(header, "<u4").tobytes().ljust(64, b"\0") + bytes(300)
     encoding = dataclasses.replace(native, codec=RLE)
     with pytest.raises(DamagedFrameError):
+        decode_frame(data, encoding, 16, 16, DEFAULT_LIMITS)
+
+
+@pytest.mark.parametrize("segments", [1, 6])
+def test_another_number_of_segments_is_damage(segments: int, native: PixelEncoding) -> None:
+    """All the bytes are there, but nothing says which component they belong to (PS3.5 G.2)."""
+    size = 16 * 16 * 3 // segments
+    segment = bytes([129, 0]) * (size // 128)  # 128 zeros each
+    offsets = [64 + number * len(segment) for number in range(segments)]
+    data = np.array([segments, *offsets], "<u4").tobytes().ljust(64, b"\0") + segment * segments
+    encoding = dataclasses.replace(native, codec=RLE)
+    with pytest.raises(DamagedFrameError, match=f"{segments} segments"):
         decode_frame(data, encoding, 16, 16, DEFAULT_LIMITS)
 
 
