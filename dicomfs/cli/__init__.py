@@ -8,6 +8,7 @@ inside the commands: a command that forks must do so before any library has star
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -79,5 +80,8 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, asked: bool) 
 @click.pass_context
 def main(ctx: click.Context, verbose: int, quiet: bool) -> None:
     """Show DICOM whole slide images as virtual pyramidal TIFF files."""
+    # No matrix is multiplied here, nor in the processes that are started.  The threads that numpy's
+    # OpenBLAS makes for that when it is imported look for work for 30 ms, on a processor each.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     ctx.obj = -1 if quiet else verbose
     logs.log_to(logs.terminal(ctx.obj))
