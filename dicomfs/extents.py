@@ -284,6 +284,24 @@ def plan_read(table: ExtentTable, offset: int, size: int) -> list[Piece]:
     return pieces
 
 
+def source_piece(table: ExtentTable, offset: int, size: int) -> Piece | None:
+    """A read that is one piece of kind SOURCE, which most are; None for every other one.
+
+    The same as `plan_read`, for offset..offset+size (> 0) that does not reach behind the end.
+    """
+    if offset < 0:
+        return None
+    starts = table.starts
+    index = bisect_right(starts, offset) - 1
+    if table.kinds[index] != _SOURCE:
+        return None
+    following = index + 1
+    stop = starts[following] if following < len(starts) else table.size
+    if offset + size > stop:
+        return None
+    return Piece(_SOURCE, size, table.refs[index], table.ats[index] + offset - starts[index])
+
+
 def _split_tiles(pieces: list[Piece], ref: int, at: int, size: int, run: AnyRun) -> None:
     while size:
         tile = run.tile_at(at)

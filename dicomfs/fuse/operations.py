@@ -85,6 +85,7 @@ class Operations(pyfuse3.Operations):
         self._gid = os.getgid()
         self._handles = count(1)
         self._files: dict[int, File] = {}
+        self._contents: dict[int, VirtualFile] = {}  # of the same handles
         self._at_hand: WeakValueDictionary[int, VirtualFile] = WeakValueDictionary()
         self._listings: dict[int, Listing] = {}
         self._bookmarks = Bookmarks()
@@ -230,28 +231,30 @@ class Operations(pyfuse3.Operations):
         if not isinstance(node, File):
             raise FUSEError(errno.EISDIR)
         live = isinstance(node.holds, LiveFile)
-        if not isinstance(node.holds, VirtualFile):
+        if isinstance(node.holds, VirtualFile):
+            content = node.holds
+        elif (kept := self._at_hand.get(inode)) is not None:
             # Some readers open a file anew for every tile, and a thread takes half a millisecond.
-            content = self._at_hand.get(inode)
-            if content is None:
-                content = await trio.to_thread.run_sync(
-                    node.holds.fetch, abandon_on_cancel=True, limiter=self._openers
-                )
-                if not live:
-                    self._at_hand[inode] = content
-            node = node._replace(holds=content)
+            content = kept
+        else:
+            content = await trio.to_thread.run_sync(
+                node.holds.fetch, abandon_on_cancel=True, limiter=self._openers
+            )
+            if not live:
+                self._at_hand[inode] = content
         handle = next(self._handles)
         self._files[handle] = node
+        self._contents[handle] = content
         # The kernel may keep pages from one open to the next: other bytes have another number.
         return FileInfo(fh=handle, keep_cache=not live, direct_io=live)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
         """Exactly `size` bytes from `off` on, fewer only at the end of the file."""
-        file = self._files.get(fh)
-        if file is None:
+        content = self._contents.get(fh)
+        if content is None:
             raise FUSEError(errno.EBADF)
-        content = file.content  # at hand since the file was opened
-        expected = max(0, min(size, content.size - off))
+        left = content.size - off
+        expected = size if size <= left else max(0, left)
         buffer = self._buffers.take(expected)
         view = memoryview(buffer)[:expected]
         try:
@@ -270,6 +273,7 @@ class Operations(pyfuse3.Operations):
     async def release(self, fh: int) -> None:
         """Close a handle on a file."""
         self._files.pop(fh, None)
+        self._contents.pop(fh, None)
 
     # ------------------------------------------------------------ changes
 

@@ -5,7 +5,7 @@ one take the lock when it has.  With trio's lock and trio's wait that is two rou
 loop for every request, each of which takes longer than answering a read from the page cache does.
 Here the lock goes to whoever asks for it while it is free, and one `poll` tells whether a request
 is there; so a task goes on by itself as long as there are requests and none of them has to wait for
-anything.  The other tasks get their turn when it does, and after a millisecond at the latest.
+anything.  Another task gets its turn when one does, and after a millisecond at the latest.
 
 A program that has got its answer often asks again before a processor could have been put to sleep
 and woken.  Where requests come like that, the next one is looked for a moment longer.
@@ -19,7 +19,7 @@ import os
 import select
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -47,21 +47,23 @@ def requests_at_hand() -> Iterator[None]:
     wait, lock = trio.lowlevel.wait_readable, trio.Lock
     lookouts: dict[int, Lookout] = {}
 
-    async def wait_readable(fd: Any) -> None:
+    def wait_readable(fd: Any) -> Awaitable[None]:
         lookout = lookouts.get(fd)
         if lookout is None and isinstance(fd, int) and _is_fuse(fd):
             lookout = lookouts[fd] = Lookout(fd)
         if lookout is None:
-            await wait(fd)
-        elif not lookout.sees():
-            await wait(fd)
-            lookout.seen()
+            return wait(fd)
+        return _AT_ONCE if lookout.sees() else wait_for(fd, lookout)
+
+    async def wait_for(fd: int, lookout: Lookout) -> None:
+        await wait(fd)
+        lookout.seen()
 
     def make_lock() -> Turn:
         trio.Lock = lock  # type: ignore[misc]
         return Turn()
 
-    trio.lowlevel.wait_readable = wait_readable
+    trio.lowlevel.wait_readable = wait_readable  # type: ignore[assignment]
     trio.Lock = make_lock  # type: ignore[misc,assignment]
     try:
         yield
@@ -70,21 +72,47 @@ def requests_at_hand() -> Iterator[None]:
         trio.Lock = lock  # type: ignore[misc]
 
 
-class Turn:
+class _AtOnce:
+    """Has no one who awaits it wait, and costs less than a coroutine that returns at once."""
+
+    __slots__ = ()
+    __await__ = ().__iter__  # nothing is yielded, and no Python is run for it
+
+
+_AT_ONCE: Awaitable[None] = _AtOnce()  # type: ignore[assignment]
+
+
+class Turn(trio.abc.Instrument):
     """A lock for tasks of one event loop, which whoever holds it gives up without losing its turn.
 
-    Who waits longest is woken when it is released, and finds out when it runs whether it is still
-    free: the one who released it may have taken it again without waiting for anything.
+    Who waits longest is woken when somebody has to wait for something and does not hold it: the
+    event loop tells when that is.  Until then whoever has released it may take it again.
     """
 
-    __slots__ = ("_held", "_since", "_waiting")
+    __slots__ = ("_held", "_is_told", "_since", "_waiting")
 
     def __init__(self) -> None:
         self._held = False
+        self._is_told = False
         self._since = perf_counter()
         self._waiting: deque[trio.lowlevel.Task] = deque()
 
-    async def __aenter__(self) -> None:
+    def __aenter__(self) -> Awaitable[None]:
+        if self._held or perf_counter() - self._since > _LONGEST_TURN:
+            return self._take()
+        self._held = True
+        return _AT_ONCE
+
+    def __aexit__(self, *_: object) -> Awaitable[None]:
+        self._held = False
+        return _AT_ONCE
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """A task waits, or has ended: the next one may have the lock."""
+        if self._waiting and not self._held:
+            trio.lowlevel.reschedule(self._waiting.popleft())
+
+    async def _take(self) -> None:
         if perf_counter() - self._since > _LONGEST_TURN:
             await trio.lowlevel.checkpoint()
             self._since = perf_counter()
@@ -93,12 +121,10 @@ class Turn:
             self._since = perf_counter()
         self._held = True
 
-    async def __aexit__(self, *_: object) -> None:
-        self._held = False
-        if self._waiting:
-            trio.lowlevel.reschedule(self._waiting.popleft())
-
     async def _wait(self) -> None:
+        if not self._is_told:
+            trio.lowlevel.add_instrument(self)
+            self._is_told = True
         task = trio.lowlevel.current_task()
         self._waiting.append(task)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import trio
 
 from dicomfs.errors import DicomfsError, SourceTimeoutError
-from dicomfs.extents import ExtentTable, Kind, Piece, SlotRun, plan_read, total
+from dicomfs.extents import ExtentTable, Kind, Piece, SlotRun, plan_read, source_piece, total
 from dicomfs.limits import DEFAULT_LIMITS, MIB, Limits
 from dicomfs.reading.cache import CacheStats
 from dicomfs.reading.fill import (
@@ -150,26 +150,31 @@ class Reader:
         if size != len(buffer):
             buffer = buffer[:size]
         deadline = None
-        if resolved is None and file.resolver is not None and unknown_within(table, offset, size):
-            deadline = self._deadline()
-            resolved = await self._resolve(file, file.resolver, deadline)
-            table = resolved.table
         pieces: Sequence[Piece] = ()
         done = 0
-        heavy = (
-            size > _INLINE_BYTES
-            or (
-                len(table) > _INLINE_EXTENTS
-                and extents_within(table, offset, size) > _INLINE_EXTENTS
-            )
-            or (size > _INLINE_LIGHT and any(isinstance(run, SlotRun) for run in table.runs))
-        )
-        if not heavy:
-            pieces = plan_read(table, offset, size)
-            done = self._fill_at_hand(file, table, resolved, pieces, buffer)
-            if done == len(pieces):
+        heavy = size > _INLINE_BYTES
+        piece = None if heavy else source_piece(table, offset, size)
+        if piece is not None:
+            if self._source.read_into_nowait(file.objects[piece.ref], piece.at, buffer):
                 self._inline_reads += 1
                 return size
+            pieces = (piece,)
+        else:
+            if (
+                resolved is None
+                and file.resolver is not None
+                and unknown_within(table, offset, size)
+            ):
+                deadline = self._deadline()
+                resolved = await self._resolve(file, file.resolver, deadline)
+                table = resolved.table
+            heavy = heavy or _is_heavy(table, offset, size)
+            if not heavy:
+                pieces = plan_read(table, offset, size)
+                done = self._fill_at_hand(file, table, resolved, pieces, buffer)
+                if done == len(pieces):
+                    self._inline_reads += 1
+                    return size
         self._waited_reads += 1
         if deadline is None:
             deadline = self._deadline()
@@ -406,6 +411,13 @@ class Reader:
 
         patience = self._limits.read_deadline
         return self._tiles.obtain_blocking((file.number, run, tile), make, patience)
+
+
+def _is_heavy(table: ExtentTable, offset: int, size: int) -> bool:
+    """Whether the bytes offset..offset+size are too many pieces to be put together at once."""
+    if len(table) > _INLINE_EXTENTS and extents_within(table, offset, size) > _INLINE_EXTENTS:
+        return True
+    return size > _INLINE_LIGHT and any(isinstance(run, SlotRun) for run in table.runs)
 
 
 class _Awaited(NamedTuple):

@@ -17,6 +17,7 @@ from dicomfs.extents import (
     TileRun,
     literal_table,
     plan_read,
+    source_piece,
     total,
 )
 
@@ -130,6 +131,10 @@ def check(written: Written, table: ExtentTable, offset: int, size: int) -> None:
         assert written.piece_bytes(table, piece) == content[here]
         assert len(set(written.tiles[here])) == 1  # no piece crosses from one tile into the next
         at += piece.size
+    if 0 < size == len(expected):
+        piece_of_source = source_piece(table, offset, size)
+        is_one = [piece.kind for piece in pieces] == [Kind.SOURCE]
+        assert piece_of_source == (pieces[0] if is_one else None)
 
 
 @given(st.lists(_PART, max_size=12), st.data())
@@ -181,6 +186,12 @@ def test_a_read_that_ends_where_a_tile_ends_asks_for_no_other() -> None:
 def test_negative_offsets_and_sizes_are_errors(offset: int, size: int) -> None:
     with pytest.raises(ValueError, match="cannot read"):
         plan_read(literal_table(b"12345"), offset, size)
+
+
+def test_no_piece_of_a_source_lies_before_the_beginning() -> None:
+    written = Written()
+    written.source(0, 10, 5)
+    assert source_piece(written.builder.build(), -1, 1) is None
 
 
 def test_extents_of_negative_size_are_errors() -> None:

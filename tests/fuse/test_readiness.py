@@ -211,3 +211,69 @@ def test_who_gives_up_waiting_holds_up_nobody() -> None:
             assert await wait(turn, 10)
 
     trio.run(all_of_them)
+
+
+class _Steps(trio.abc.Instrument):
+    """How often a task of that name has run."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task.name == self._name
+
+
+def test_who_waits_is_not_woken_while_the_turn_is_taken_again_and_again() -> None:
+    async def patient(turn: readiness.Turn) -> None:
+        async with turn:
+            pass
+
+    async def all_of_them() -> None:
+        turn = readiness.Turn()
+        steps = _Steps("patient")
+        trio.lowlevel.add_instrument(steps)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                async with turn:
+                    nursery.start_soon(patient, turn, name="patient")
+                    await trio.testing.wait_all_tasks_blocked()
+                assert steps.count == 1
+                for _ in range(3):
+                    async with turn:
+                        pass
+                async with turn:  # waits, as it does for the device, and keeps its turn
+                    await trio.testing.wait_all_tasks_blocked()
+                assert steps.count == 1
+                await trio.testing.wait_all_tasks_blocked()  # waits for something else
+                assert steps.count == 2
+
+    trio.run(all_of_them)
+
+
+def test_who_is_woken_and_gives_up_passes_the_turn_on() -> None:
+    got_it: list[str] = []
+
+    async def wait(turn: readiness.Turn, name: str, scope: trio.CancelScope) -> None:
+        with scope:
+            async with turn:
+                got_it.append(name)
+                await trio.lowlevel.checkpoint()
+                got_it.append(f"{name}, to the end")
+
+    async def all_of_them() -> None:
+        turn = readiness.Turn()
+        hurried = trio.CancelScope()
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                async with turn:
+                    nursery.start_soon(wait, turn, "hurried", hurried)
+                    await trio.testing.wait_all_tasks_blocked()
+                    nursery.start_soon(wait, turn, "patient", trio.CancelScope())
+                    await trio.testing.wait_all_tasks_blocked()
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                hurried.cancel()
+
+    trio.run(all_of_them)
+    assert got_it[-1] == "patient, to the end"
+    assert "hurried, to the end" not in got_it
