@@ -104,6 +104,7 @@ class Follower:
     def _run(self, progress: Progress | None) -> None:
         try:
             self._first(progress)
+            self._at_rest()
             # Not earlier: only the first look tells whether links lead out of the source.
             if self._watched is not None and not self._stop.is_set():
                 self._watch = Watch(
@@ -111,7 +112,6 @@ class Follower:
                     contained=self._is_contained(),
                     names=self._collection.profile is None,
                 )
-            self._at_rest()
             self._go_on(self._watch)
         except Exception as error:
             log.exception("changes of the source are no longer noticed")

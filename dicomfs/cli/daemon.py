@@ -40,8 +40,8 @@ def in_background(work: Callable[[Callable[[], None]], None], output: Path | Non
 
     Raises MountError with the child's reason if the child ends before it is ready.
     """
-    # Threads of Python would be gone in the child, with the locks they held.  The pool that numpy's
-    # OpenBLAS starts on import is no obstacle: OpenBLAS ends it around a fork (pthread_atfork).
+    # Threads of Python would be gone in the child, with the locks they held.  Those that numpy's
+    # OpenBLAS may have are no obstacle: it ends them around a fork (pthread_atfork).
     if threading.active_count() != 1:
         raise RuntimeError(f"cannot fork safely with {threading.active_count()} threads")
     sys.stdout.flush()

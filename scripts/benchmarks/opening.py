@@ -317,3 +317,4 @@ def _export(folder: Path, destination: Path) -> None:
         stdout=sys.stderr,
         check=True,
     )
+    os.sync()  # what is written meanwhile would be measured
