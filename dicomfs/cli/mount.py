@@ -148,6 +148,7 @@ def mount(
     are found. The mount goes on in the background, read-only, until it is unmounted or its process
     gets SIGTERM. It follows its source: slides come, change and go with their files.
     """
+    serving.start()
     if verbose or quiet:
         verbosity = -1 if quiet else verbose
     following = _Following(index, wait, watch, rescan, read_deadline)
@@ -224,7 +225,6 @@ def _show(
     following: _Following,
     ready: Callable[[], None],
 ) -> None:
-    serving.start()
     from dicomfs.archive import Archive
     from dicomfs.fuse.mount import mount
 

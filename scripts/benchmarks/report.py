@@ -28,6 +28,8 @@ FACTORS: Final[dict[str, tuple[float, str]]] = {
 }
 """Factor and name under which each unit is shown."""
 
+_SHORT_SECONDS: Final = 0.1  # less is shown in ms
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
@@ -125,15 +127,21 @@ def _table(section: str, rows: list[Row]) -> Table:
 
 def _cells(row: Row) -> Iterator[str]:
     found = row.comparison
-    factor, unit = FACTORS[row.unit]
     yield row.what
-    yield f"{_figure(found.ours * factor)} {unit}"
-    yield f"{_figure(found.peer * factor)} {unit}"
+    yield _with_unit(found.ours, row.unit)
+    yield _with_unit(found.peer, row.unit)
     yield row.against
     colour = {None: "default", True: "green", False: "red"}[row.reached]
     yield f"[{colour}]{_figure(found.ratio)}[/]"
     yield f"{_figure(found.low)}–{_figure(found.high)}"
     yield "" if row.bar is None else f"{row.bar:g}"
+
+
+def _with_unit(value: float, unit: str) -> str:
+    factor, name = FACTORS[unit]
+    if unit == "seconds" and value < _SHORT_SECONDS:
+        factor, name = 1000.0, "ms"
+    return f"{_figure(value * factor)} {name}"
 
 
 def _figure(value: float) -> str:
