@@ -12,7 +12,7 @@ import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 from weakref import WeakValueDictionary
 
 import pyfuse3
@@ -47,6 +47,13 @@ _READ_FROM_SOURCE = KEYWORDS.encode()
 
 # Slides that are put together at the same time because somebody opens them.
 _MOST_OPENINGS = 4
+
+
+class _OpenFile(NamedTuple):
+    """What a handle stands for: the file, and its content, which is at hand."""
+
+    node: File
+    content: VirtualFile
 
 
 class ContentReader(Protocol):
@@ -84,8 +91,7 @@ class Operations(pyfuse3.Operations):
         self._uid = os.getuid()
         self._gid = os.getgid()
         self._handles = count(1)
-        self._files: dict[int, File] = {}
-        self._contents: dict[int, VirtualFile] = {}  # of the same handles
+        self._files: dict[int, _OpenFile] = {}
         self._at_hand: WeakValueDictionary[int, VirtualFile] = WeakValueDictionary()
         self._listings: dict[int, Listing] = {}
         self._bookmarks = Bookmarks()
@@ -107,7 +113,8 @@ class Operations(pyfuse3.Operations):
             return "/"
         opened: Node | None = None
         if operation in ("read", "release"):
-            opened = self._files.get(first)
+            file = self._files.get(first)
+            opened = file and file.node
         elif operation in ("readdir", "releasedir") and first in self._listings:
             opened = self._listings[first].entries[0][1]
         number = opened.inode if opened else first
@@ -243,16 +250,16 @@ class Operations(pyfuse3.Operations):
             if not live:
                 self._at_hand[inode] = content
         handle = next(self._handles)
-        self._files[handle] = node
-        self._contents[handle] = content
+        self._files[handle] = _OpenFile(node, content)
         # The kernel may keep pages from one open to the next: other bytes have another number.
         return FileInfo(fh=handle, keep_cache=not live, direct_io=live)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
         """Exactly `size` bytes from `off` on, fewer only at the end of the file."""
-        content = self._contents.get(fh)
-        if content is None:
+        file = self._files.get(fh)
+        if file is None:
             raise FUSEError(errno.EBADF)
+        content = file.content
         left = content.size - off
         expected = size if size <= left else max(0, left)
         buffer = self._buffers.take(expected)
@@ -273,7 +280,6 @@ class Operations(pyfuse3.Operations):
     async def release(self, fh: int) -> None:
         """Close a handle on a file."""
         self._files.pop(fh, None)
-        self._contents.pop(fh, None)
 
     # ------------------------------------------------------------ changes
 
@@ -291,7 +297,8 @@ class Operations(pyfuse3.Operations):
         node = self._tree().find(inode)
         if node is None:
             # Gone from the tree, but `fstat` on a handle that is still open has to answer.
-            node = next((file for file in self._files.values() if file.inode == inode), None)
+            opened = (file.node for file in self._files.values())
+            node = next((file for file in opened if file.inode == inode), None)
         if node is None:
             raise FUSEError(errno.ESTALE)
         return node

@@ -86,7 +86,8 @@ class Turn(trio.abc.Instrument):
     """A lock for tasks of one event loop, which whoever holds it gives up without losing its turn.
 
     Who waits longest is woken when somebody has to wait for something and does not hold it: the
-    event loop tells when that is.  Until then whoever has released it may take it again.
+    event loop tells when that is, from the first wait on and as long as it runs.  Until then
+    whoever has released it may take it again.
     """
 
     __slots__ = ("_held", "_is_told", "_since", "_waiting")

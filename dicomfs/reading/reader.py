@@ -150,31 +150,24 @@ class Reader:
         if size != len(buffer):
             buffer = buffer[:size]
         deadline = None
-        pieces: Sequence[Piece] = ()
-        done = 0
-        heavy = size > _INLINE_BYTES
-        piece = None if heavy else source_piece(table, offset, size)
+        piece = source_piece(table, offset, size) if size <= _INLINE_BYTES else None
         if piece is not None:
             if self._source.read_into_nowait(file.objects[piece.ref], piece.at, buffer):
                 self._inline_reads += 1
                 return size
-            pieces = (piece,)
-        else:
-            if (
-                resolved is None
-                and file.resolver is not None
-                and unknown_within(table, offset, size)
-            ):
-                deadline = self._deadline()
-                resolved = await self._resolve(file, file.resolver, deadline)
-                table = resolved.table
-            heavy = heavy or _is_heavy(table, offset, size)
-            if not heavy:
-                pieces = plan_read(table, offset, size)
-                done = self._fill_at_hand(file, table, resolved, pieces, buffer)
-                if done == len(pieces):
-                    self._inline_reads += 1
-                    return size
+        elif resolved is None and file.resolver is not None and unknown_within(table, offset, size):
+            deadline = self._deadline()
+            resolved = await self._resolve(file, file.resolver, deadline)
+            table = resolved.table
+        heavy = piece is None and _is_heavy(table, offset, size)
+        pieces: Sequence[Piece] = () if piece is None else (piece,)
+        done = 0
+        if piece is None and not heavy:
+            pieces = plan_read(table, offset, size)
+            done = self._fill_at_hand(file, table, resolved, pieces, buffer)
+            if done == len(pieces):
+                self._inline_reads += 1
+                return size
         self._waited_reads += 1
         if deadline is None:
             deadline = self._deadline()
@@ -414,7 +407,9 @@ class Reader:
 
 
 def _is_heavy(table: ExtentTable, offset: int, size: int) -> bool:
-    """Whether the bytes offset..offset+size are too many pieces to be put together at once."""
+    """Whether the bytes offset..offset+size are too many to be put together on the event loop."""
+    if size > _INLINE_BYTES:
+        return True
     if len(table) > _INLINE_EXTENTS and extents_within(table, offset, size) > _INLINE_EXTENTS:
         return True
     return size > _INLINE_LIGHT and any(isinstance(run, SlotRun) for run in table.runs)
